@@ -21,7 +21,7 @@ class View:
     """Shows progress and prompts the user. This base class shows nothing and answers nothing. ``name``: the runtime's.
     Methods may be called from several threads, one per runtime."""
 
-    interactive = False  # whether a person can be asked
+    interactive = False  # whether a user can answer prompts
 
     def step(self, name: str, text: str, done: str = "") -> None:
         """A step begins; the one before it is done. ``text`` says what is being done (`Stopping Jupyter`), ``done``

@@ -1,4 +1,4 @@
-"""`status --all-machines` and `down --orphans`: our servers on the machines that belong to no runtime here."""
+"""`status --all-machines` and `down --orphans`: servers on the machines that belong to no runtime here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def not_checked(name: str) -> dict[str, Any]:
 
 
 def list_servers(reference: str, context: CommandContext) -> dict[str, Any]:
-    """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: our servers on the profile's machine.
+    """``{"profile", "servers": [{"key", "pid", "since", "runtime"}], "why"}``: servers on the profile's machine.
     ``runtime``: the name of the runtime here that owns the server, None for an orphan. ``why``: why the machine could
     not be reached, else empty. Starts no machine."""
     name = profiles.name_of(reference)
@@ -64,7 +64,7 @@ def list_servers(reference: str, context: CommandContext) -> dict[str, Any]:
 
 
 def stop_orphans(reference: str, context: CommandContext, *, force: bool) -> list[str]:
-    """Returns the keys of the stopped servers. Raises ``LocalError`` ``busy`` when nobody confirms: they may be another
+    """Returns the keys of the stopped servers. Raises ``LocalError`` ``busy`` unless confirmed: they may be another
     computer's, with kernels at work. Login keys that an `up` from here installed are removed too; those of another
     computer expire."""
     profile = load_profile(reference, context)
@@ -100,7 +100,8 @@ def _runtimes_by_server_key(state: store.StateDir) -> dict[str, str]:
 def _confirm_orphans(profile: Profile, orphans: list[str], view: View) -> None:
     listed = ", ".join(orphans)
     if not view.interactive:
-        what = f"Servers on the machine of {profile.name} may be another computer's"
-        raise LocalError("busy", what, listed, "--force ends them with their kernels")
-    if not view.confirm(profile.name, f"End {listed} with all kernels? Another computer may use them."):
-        raise LocalError("busy", "Nothing was ended", listed)
+        what = f"Jupyter servers of {profile.name} may belong to another computer"
+        hint = "Run `remote-runtime down PROFILE --orphans --force` to stop them and their kernels"
+        raise LocalError("busy", what, listed, hint)
+    if not view.confirm(profile.name, f"Stop {listed} with all kernels? Another computer may use them."):
+        raise LocalError("busy", "Stopped nothing", listed)

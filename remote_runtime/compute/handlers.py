@@ -21,7 +21,7 @@ from .instances import host_keys, power, search
 from .instances.convert import (
     Connect,
     check_connectable,
-    gcloud_args,
+    gcloud_command,
     has_local_ssd,
     last_segment,
     seconds_since,
@@ -147,7 +147,7 @@ def set_status(
 
 
 def restore_status(instance: Instance, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> str:
-    """Stops or suspends an instance that we started, as its ``started_from`` says; returns its status.
+    """Stops or suspends an instance that remote-runtime started, to its ``started_from``; returns its status.
 
     Waits until the instance is stopping or suspending, not until it is down.
     """
@@ -201,5 +201,5 @@ def _no_address_error(instance: Instance, connect: str) -> CloudError:
         "no-address",
         f"{instance.name} has no {kind} address",
         "it runs, but Compute Engine shows none",
-        f"See its interfaces: gcloud compute instances describe {gcloud_args(instance)}",
+        f"See its interfaces with {gcloud_command('instances', 'describe', instance)}",
     )

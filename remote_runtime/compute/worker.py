@@ -27,7 +27,7 @@ from .worker_protocol import TIMEOUT_HINT, decode, encode
 MAX_MESSAGE_BYTES = 1 << 20
 STDERR_TAIL_BYTES = 8192
 EXIT_TIMEOUT_S = 1.0
-# The worker gives up this much earlier than we do, so that it can say what it was waiting for.
+# The worker gives up this much earlier than the caller, so that it can report what it was waiting for.
 MARGIN_S = 1.0
 POLL_EVERY_S = 0.1
 # The last is the interpreter's, when it cannot even raise a MemoryError.
@@ -58,9 +58,9 @@ def call(
             return _completed(name, result, announced)
         except _WorkerKilled as killed:
             if is_last:
-                what = "The process with Google's client was ended before it had an answer, twice"
+                what = "Google's client library was killed twice"
                 raise CloudError("cloud-client-killed", what, str(killed)) from killed
-            progress(f"The process with Google's client was ended ({killed}); trying once more")
+            progress(f"Google's client library was killed ({killed}); trying once more")
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -152,7 +152,7 @@ def _process(environ: Mapping[str, str], stderr: IO[bytes]) -> Iterator[subproce
 
 def _worker_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The worker imports the same modules as this process, and nothing from the current directory that this process
-    would not import: that may be somebody else's repository."""
+    would not import: that may be another person's repository."""
     modules = [os.path.abspath(entry) for entry in sys.path]
     return {
         **environ,

@@ -19,7 +19,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
 from ..core.profile import GceTarget
 
-TIMEOUT_HINT = "`timeouts.instance` in the profile, or `--timeout`, allows more"
+TIMEOUT_HINT = "Set a longer `timeouts.instance` in the profile, or pass `--timeout`"
 
 
 @fast_dataclass(frozen=True)

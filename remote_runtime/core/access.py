@@ -22,10 +22,10 @@ class LoginIdentity:
 
 @fast_dataclass(frozen=True)
 class LoginAccess:
-    """The access that metadata or OS Login grants us.
+    """The access that metadata or OS Login grants.
 
-    ``user``: the login name, empty while there is none. ``keys``: our keys that are accepted. ``until``: when the last
-    of them expires, seconds since 1970, None for never. ``two_factor``: each login asks for a second factor.
+    ``user``: the login name, empty while there is none. ``keys``: those that it accepts. ``until``: when the last
+    of them expires, seconds since 1970, None for never. ``two_factor``: each login asks for a 2FA code.
     """
 
     by: AccessMethod
@@ -37,7 +37,7 @@ class LoginAccess:
 
 @fast_dataclass(frozen=True)
 class InstalledKey:
-    """A public key (``TYPE BASE64``) that we installed on an instance or in OS Login; it expires at ``until``, seconds
+    """A public key (``TYPE BASE64``) that was installed on an instance or in OS Login; it expires at ``until``, seconds
     since 1970. ``user``: the login name; for OS Login the account's e-mail address."""
 
     by: AccessMethod

@@ -40,7 +40,7 @@ def _is_file(path: Path, descriptor: int) -> bool:
 
 
 def is_locked(path: Path, *, offset: int = 0) -> bool:
-    """Whether a process holds the lock now. ``offset``: the byte that it locks, which only Windows tells apart.
+    """Whether a process holds the lock now. ``offset``: the byte that it locks, which only Windows distinguishes.
 
     Raises ``LocalError`` ``state-dir-unusable`` when that cannot be known.
     """

@@ -67,7 +67,7 @@ class Connections:
     """Connections to the local port, without the keeper's own checks. ``carried``: the client has sent something.
     ``empty``: it closed without sending a byte. ``waiting``: open, and nothing sent yet. ``tls``: it began as https
     does, and was closed. ``sent_away``: it was closed in favour of others. ``without_a_file``: closed because this
-    process may not open more files."""
+    process can't open more files."""
 
     carried: int = 0
     empty: int = 0

@@ -41,12 +41,12 @@ class Secret:
 class Instance:
     """A machine, and the address of its SSH server.
 
-    ``host_key_name``: its name in our known_hosts (``compute.<id>`` on Compute Engine, else ``host`` or
+    ``host_key_name``: its name in the pinned known_hosts (``compute.<id>`` on Compute Engine, else ``host`` or
     ``[host]:port``). ``host_keys``: those that Compute Engine publishes, as ``TYPE BASE64`` lines. ``status``: Compute
-    Engine's, ``RUNNING`` for other machines. ``started_from``: its status before we started or resumed it, None if we
-    did not. ``running_since``: ISO 8601, empty if unknown. ``project_from``, ``zone_from``, ``credentials_from``: the
+    Engine's, ``RUNNING`` for other machines. ``started_from``: its status before it was started or resumed, None if it
+    was not. ``running_since``: ISO 8601, empty if unknown. ``project_from``, ``zone_from``, ``credentials_from``: the
     sources of these, in words. ``via``: the route, empty where there is only one; ``why_via``: the reason for it.
-    ``access``: our login there, None for other machines.
+    ``access``: this computer's login there, None for other machines.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -129,7 +129,7 @@ class Server:
 
     ``directory``: its own folder on the machine (``~/.local/share/remote-runtime/servers/<name>-<client id>``).
     ``jupyter_server``, ``bridge``, ``python``: versions; ``bridge`` is empty without one. ``notes``: messages about
-    this start. ``attached``: the user started it, and it has no directory of ours. ``former``: empty, unless an earlier
+    this start. ``attached``: the user started it, and it has no such directory. ``former``: empty, unless an earlier
     server had ended unexpectedly: ``restarted`` if the machine was rebooted since, ``same`` if not, or ``unknown``.
     ``missing_packages``: of numpy, pandas and torch, those that its kernel's Python lacked when it started.
     """
@@ -159,12 +159,12 @@ class Server:
 
     @property
     def can_prove_identity(self) -> bool:
-        """Whether it can prove that it knows the token without receiving it, which takes the bridge."""
+        """Whether it can prove its identity without receiving the token, which takes the bridge."""
         return bool(self.bridge)
 
     @property
     def required_listen_address(self) -> str:
-        """The address that its proof must name; empty for a server of ours, whose token no other server has. A server
+        """The address that its proof must name; empty for a server that `up` started: no other has its token. A server
         of the user can move to another port and keep its token, and another user's server can take its port."""
         return f"127.0.0.1:{self.port}" if self.attached else ""
 
@@ -179,7 +179,7 @@ Verdict = Literal["ready", "starting", "reconnecting", "unreachable", "stranger"
 
 @fast_dataclass(frozen=True)
 class Health:
-    """The result of a check through the forwarded port. ``stranger``: something answers that is not our server.
+    """The result of a check through the forwarded port. ``stranger``: an unknown process responds.
     ``missing_settings``: optional settings that an attached server lacks."""
 
     verdict: Verdict
@@ -201,14 +201,14 @@ class Runtime:
     """The state of one runtime, as the state file holds it and `status` shows it.
 
     ``target``: ``{"kind", …}`` of the profile. ``since``: ISO 8601, when it became ready, else when the keeper started.
-    ``unfinished``: the first `up` has not succeeded, so taking it down restores the instance's status.
-    ``profile_text``: the profile in use, YAML, from which `down` works. ``client_id``: part of the name of our folder
+    ``unfinished``: the first `up` has not succeeded, so `down` restores the instance's status.
+    ``profile_text``: the profile in use, YAML, from which `down` works. ``client_id``: part of the name of its folder
     on the machine. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at", "lasted_s"}``, and
     ``restarted``: why Jupyter was started again, if it was. ``local_host``: ``127.0.0.1`` where another program listens
-    on [::1]. ``keys``: public keys that we installed, which `down --purge` removes. ``page_requests``: requests of the
+    on [::1]. ``keys``: installed public keys, which `down --purge` removes. ``page_requests``: requests of the
     profile's origins that reached the server, None if unknown. ``idle_s``: as the watchdog on the machine reported it
-    last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: our folder may exist
-    on the machine.
+    last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: the machine may have
+    a remote-runtime directory.
     """
 
     name: str
@@ -269,7 +269,7 @@ ServerEnd = Literal["stopped", "kept", "gone", "unknown"]
 
 @fast_dataclass(frozen=True)
 class TakeDownResult:
-    """The state after a runtime was taken down. ``server``: ``unknown`` if the machine was not asked. ``instance``: its
+    """The state after a runtime was stopped. ``server``: ``unknown`` if the machine was not reached. ``instance``: its
     status, ``UNKNOWN`` if it could not be read, None without an instance. ``checked``: a kept server was seen running.
     ``remains``: what could not be removed, in words. ``instance_since``: ISO 8601, when an instance that keeps running
     was started. ``notes``: messages about what stays. ``elsewhere``: its Jupyter runs on another machine than the one
@@ -288,5 +288,5 @@ class TakeDownResult:
 
     @property
     def server_still_ours(self) -> bool:
-        """Whether a server that we started keeps running, which a later `down` should find."""
+        """Whether a server that `up` started keeps running, which a later `down` should find."""
         return self.server == "kept" and not self.attached

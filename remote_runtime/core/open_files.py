@@ -72,8 +72,8 @@ def reported_shortage(error: BaseException) -> LocalError | None:
 def _shortage(why: str) -> LocalError:
     limit_count = max_open_files()
     limit = "" if limit_count is None else f" (ulimit -n is {limit_count})"
-    what = "The process can open too few files on this computer"
-    return LocalError("too-many-files", what, f"{why}{limit}", "Run `ulimit -n 1024`, then the same command again")
+    what = "Too many open files"
+    return LocalError("too-many-files", what, f"{why}{limit}", "Run `ulimit -n 1024`, then this command again")
 
 
 def _free_files() -> int:

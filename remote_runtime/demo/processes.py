@@ -16,7 +16,7 @@ _POLL_S = 0.02
 def terminate_all(machine_id: str) -> None:
     """Terminates all of them, detached ones too, and kills them after ``GRACE_S``. Gives up after ten seconds.
 
-    psutil's own waiting would take the exit status of our children away from asyncio.
+    psutil's own waiting would take the exit status of child processes from asyncio.
     """
     deadline = time.monotonic() + _MAX_WAIT_S
     asked: set[psutil.Process] = set()

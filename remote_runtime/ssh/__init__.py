@@ -42,7 +42,7 @@ __all__ = [
 
 
 def connect(request: ConnectRequest, *, key_just_added: bool = False, keep_trying_s: float | None = None) -> Session:
-    """Verify the machine's host key and log in, once. A machine that we started (``started_from``) gets until the
+    """Verify the machine's host key and log in, once. A machine that was started (``started_from``) gets until the
     deadline to boot; a closed or refused connection to another one is tried three times. ``key_just_added``: only
     ``accepted_keys`` are offered, until the deadline, because the machine learns of them late; ``keep_trying_s``: no
     new attempt later than that.
@@ -66,7 +66,7 @@ def _without_invoke() -> Iterator[None]:
         yield
     finally:
         if absent:
-            sys.modules.pop("invoke", None)  # two may enter at once
+            sys.modules.pop("invoke", None)  # two threads may import at once
 
 
 def open_sshtunnel(

@@ -38,7 +38,7 @@ def run_command(
         channel = _open(transport, deadline)
         try:
             if not transport.request(channel, "exec", shlex.join(command), deadline=deadline):
-                raise SshError("ssh-refused", "The machine's SSH server does not run commands")
+                raise SshError("ssh-refused", "The SSH server does not run commands")
             outcome = _exchange(channel, stdin, _LineSplitter(on_line), deadline, command[0], reply)
             options = transport.key_options
             return replace(outcome, forced=options.location if options.forces_command else "")
@@ -56,8 +56,8 @@ def _open(transport: Transport, deadline: Deadline) -> TransportChannel:
             return channel
         close_quietly(channel)
         if retry_until.passed():
-            hint = "In the sshd_config of an OpenSSH server, `MaxSessions` says how many it opens"
-            raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1], hint)
+            hint = "Increase `MaxSessions` in its sshd_config"
+            raise SshError("ssh-refused", "The SSH server opens no session", channel.refusal[1], hint)
         deadline.sleep(_TICK_S)
 
 
@@ -120,7 +120,7 @@ def _send_part(channel: TransportChannel, data: memoryview) -> tuple[memoryview,
     except TimeoutError:
         return data, False
     except (OSError, EOFError):
-        return memoryview(b""), False  # it reads no more, and its exit status tells why
+        return memoryview(b""), False  # it reads no more, and its exit status shows why
     return (data[taken:], True) if taken else (memoryview(b""), False)
 
 
@@ -145,7 +145,9 @@ class _LineSplitter:
         self._total += len(data)
         *lines, self._partial = (self._partial + data).split(b"\n")
         if self._total > _MAX_OUTPUT_BYTES or any(len(line) > _MAX_LINE_BYTES for line in (*lines, self._partial)):
-            raise MachineError("machine-answer-invalid", "The machine's answer is endless", "a command was ended")
+            raise MachineError(
+                "machine-answer-invalid", "The machine's output is too long", "remote-runtime ended the command"
+            )
         for line in lines:
             if not self.is_done:
                 self._deliver(line)

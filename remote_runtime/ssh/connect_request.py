@@ -26,12 +26,13 @@ _REPORT_EVERY_S = 5.0
 
 @fast_dataclass(frozen=True)
 class ConnectRequest:
-    """``pins``: our known_hosts file, made when first needed. ``keys``: what was unlocked before, so that a reconnect
-    needs no prompt. ``accepted_keys``: ``TYPE BASE64`` of the keys that the machine accepts, which are offered first.
-    ``connector``: opens the connection to its SSH port where TCP does not lead there. ``respond_by``: how long its port
+    """``pins``: the known_hosts file of this program, created when needed. ``keys``: what was unlocked before, so
+    that a reconnect needs no prompt. ``accepted_keys``: ``TYPE BASE64`` of the keys that the machine accepts, which are
+    offered first.
+    ``connector``: opens the connection to its SSH port where TCP does not reach it. ``respond_by``: how long its port
     may stay silent; once it has answered, the login may take until ``deadline``. ``reconnect``: one of many attempts in
-    the background, so neither a silent port nor a silent agent is waited for long. ``jumps``: how many jump hosts lead
-    to each other so far."""
+    the background, so neither a silent port nor a silent agent is waited for long. ``jumps``: the number of jump
+    hosts in the chain so far."""
 
     instance: Instance
     settings: SshSettings
@@ -52,8 +53,10 @@ class ConnectRequest:
         """The login name. Raises ``SshError`` ``ssh-config-unsupported`` where there is none."""
         user = self.settings.user or local_username()
         if not user:
-            what = "It is not known as whom to log in"
-            raise SshError("ssh-config-unsupported", what, "this computer has no name for you", "Set `ssh.user`")
+            what = "No login name"
+            raise SshError(
+                "ssh-config-unsupported", what, "this computer has no user name for your account", "Set `ssh.user`"
+            )
         return user
 
     @property

@@ -176,7 +176,7 @@ class HappyEyeballs:
         attempt.close()
 
     def _error(self) -> ConnectFailed:
-        """The most telling failure: a refusal, if there was one."""
+        """The most specific failure: a refusal, if there was one."""
         if not self._failed:
             return ConnectFailed("unknown host", "the name has no address")
         best = next((each for each in self._failed if each.kind == "refused"), self._failed[0])

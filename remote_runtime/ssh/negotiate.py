@@ -14,14 +14,14 @@ from .proxy_command import ProxyCommand
 from .transport.algorithms import find_mismatch
 from .transport.transport import Transport
 
-LONGER_TIMEOUT_HINT = "`timeouts.ssh` in the profile gives it longer, for example `3m`"
-_SERVER_LOG_HINT = "The log of its SSH server tells more: `sudo journalctl -u ssh` on the machine"
+LONGER_TIMEOUT_HINT = "Set a longer `timeouts.ssh` in the profile, for example `3m`"
+_SERVER_LOG_HINT = "Check the SSH server's log on the machine with `sudo journalctl -u ssh`"
 # Silence after the version means lost packets after the first time, and cannot be slowness after the second.
 _LOST_AFTER_S, _SLOW_S = 0.9, 8.0
 # What OpenSSH says instead of its version: since 9.8 (PerSourcePenalties), and since 8.5 (MaxStartups).
 _BUSY_MESSAGES = {
-    "Not allowed at this time": "it refuses this address for a while, after logins that failed (PerSourcePenalties)",
-    "Exceeded MaxStartups": "too many logins are under way there at once (MaxStartups)",
+    "Not allowed at this time": "it blocks this address for a while after failed logins (PerSourcePenalties)",
+    "Exceeded MaxStartups": "too many logins are in progress there (MaxStartups)",
 }
 
 
@@ -41,7 +41,7 @@ def negotiate(transport: Transport, connection: Connection, request: ConnectRequ
 
 
 def hung_up_error(where: str, why: str, hint: str = _SERVER_LOG_HINT) -> RetryableError:
-    what = f"The SSH server at {where} closes the connection"
+    what = f"The SSH server at {where} closed the connection"
     return RetryableError("hung up", SshError("ssh-refused", what, why, hint))
 
 
@@ -61,26 +61,26 @@ class _Handshake:
 
     def state(self) -> str:
         if self._transport.remote_version:
-            return "it has greeted, and the key exchange does not get on"
+            return "it sent its version, but the key exchange stalls"
         if self._command and (said := self._command.stderr_tail()):
-            return f"no greeting yet; the ProxyCommand says: {said}"
-        return self._transport.server_text.append_to("no greeting yet")
+            return f"no version received yet; the ProxyCommand prints: {said}"
+        return self._transport.server_text.append_to("no version received yet")
 
     def timeout_error(self, waited_s: float) -> RetryableError:
         text = self._transport.server_text
         if self._transport.remote_version:
             return self._key_exchange_timeout()
         if self._command:
-            why = f"no SSH server answered through the ProxyCommand in {waited_s:.0f} s"
+            why = f"no response through the ProxyCommand within {waited_s:.0f} s"
             if ended := self._command.close_reason():
-                why += f"; {ended}, and what it has left running keeps the connection open"
+                why += f"; {ended}, and a process that it started keeps the connection open"
             elif said := self._command.stderr_tail():
-                why += f"; it says: {said}"
+                why += f"; it prints: {said}"
         elif str(text):
-            why = text.append_to(f"it sends text, and no SSH version in {waited_s:.0f} s")
+            why = text.append_to(f"it sends text but no SSH version in {waited_s:.0f} s")
         else:
-            why = f"it accepts connections and says nothing for {waited_s:.0f} s"
-        what = f"No SSH server answers at {self._where}"
+            why = f"it accepts connections but sends nothing for {waited_s:.0f} s"
+        what = f"No response from an SSH server at {self._where}"
         return RetryableError("silent", NoVersionReceived("ssh-unreachable", what, why, LONGER_TIMEOUT_HINT))
 
     def _key_exchange_timeout(self) -> RetryableError:
@@ -89,10 +89,10 @@ class _Handshake:
         if self._transport.server_algorithms:
             how_far = "the key exchange began and got no further"
         since_s = time.monotonic() - self._transport.version_received_at
-        why = f"the server greets ({version}), and {how_far} in the {since_s:.1f} s after that"
+        why = f"the server sent its version ({version}), and {how_far} in the {since_s:.1f} s after that"
         hint = LONGER_TIMEOUT_HINT
         if since_s >= _LOST_AFTER_S:
-            why += ": large packets may get lost on the way, as with the MTU of a VPN"
+            why += ": large packets may get lost, as with the MTU of a VPN"
             mtu = "Give the VPN's network interface a smaller MTU: `sudo ip link set dev INTERFACE mtu 1280` on Linux"
             hint = f"{hint}; if that does not help: {mtu[0].lower()}{mtu[1:]}" if since_s < _SLOW_S else mtu
         return RetryableError("silent", SshError("ssh-unreachable", f"No key exchange with {self._where}", why, hint))
@@ -105,34 +105,34 @@ class _Handshake:
             options = transport.get_security_options()
             why, hint = find_mismatch(transport.server_algorithms, options, transport.remote_version)
             if why:
-                what = f"The SSH server at {where} has no algorithm in common with this end"
+                what = f"No algorithm in common with the SSH server at {where}"
                 return SshError("ssh-refused", what, why, hint)
         if ended := transport.sock_close_reason():
             is_command = self._command is not None
             return connection_lost_error(where, "during the key exchange", ended, is_command=is_command)
         if isinstance(error, paramiko.SSHException) and not transport.disconnect_text:
             why = clean_line(str(error), 300)
-            return SshError("ssh-refused", f"The key exchange with {where} fails", why, _SERVER_LOG_HINT)
-        why = transport.disconnect_text or "the server closes the connection during the key exchange"
+            return SshError("ssh-refused", f"The key exchange with {where} failed", why, _SERVER_LOG_HINT)
+        why = transport.disconnect_text or "the server closed the connection during the key exchange"
         return hung_up_error(where, transport.server_text.append_to(why))
 
     def _no_version_error(self, error: Exception) -> RetryableError | SshError:
         text, where = self._transport.server_text, self._where
         if ended := self._transport.sock_close_reason():
-            when = "before the greeting of an SSH server"
+            when = "before it sent an SSH version"
             is_command = self._command is not None
             lost = connection_lost_error(where, when, text.append_to(ended), is_command=is_command)
             return lost.error if self._command and self._command.cannot_run else lost
         for words, meaning in _BUSY_MESSAGES.items():
             if words in str(text):
-                hint = "Wait some minutes; a `PerSourcePenaltyExemptList` or a larger `MaxStartups` in its sshd_config"
-                what = f"The SSH server at {where} takes no connection now"
-                return RetryableError("not now", SshError("ssh-refused", what, f"{meaning}: {words}", f"{hint} helps"))
+                hint = "Wait some minutes, or set `PerSourcePenaltyExemptList` or `MaxStartups` in its sshd_config"
+                what = f"The SSH server at {where} accepts no connection now"
+                return RetryableError("not now", SshError("ssh-refused", what, f"{meaning}: {words}", hint))
         if text.first_line.startswith("HTTP/"):
             hint = "Set the port of its SSH server: `target.port`, or `ssh.port` for a VM"
-            what, why = f"An HTTP server answers at {where}, not SSH", f"it says: {text.first_line}"
+            what, why = f"{where} is an HTTP server, not an SSH server", f"it sent: {text.first_line}"
             return SshError("ssh-refused", what, why, hint)
         if isinstance(error, paramiko.SSHException):
-            what, why = f"No SSH server that is understood answers at {where}", clean_line(str(error), 200)
+            what, why = f"{where} is not a supported SSH server", clean_line(str(error), 200)
             return SshError("ssh-refused", what, text.append_to(why), "Check the port")
-        return hung_up_error(where, text.append_to("the server closes the connection before the greeting"))
+        return hung_up_error(where, text.append_to("the server closed the connection before it sent an SSH version"))

@@ -22,8 +22,8 @@ _CLOSE_REASON_WAIT_S = 0.3
 _TICK_S = 0.05
 _HINTS = {
     "unknown host": "Check `target.host`",
-    "refused": "Start the SSH server there, or set its port: `target.port`",
-    "silent": "Check that it is on, and that your network, VPN and its firewall lead there",
+    "refused": "Start the SSH server there, or set its port in `target.port`",
+    "silent": "Check that it is on, and your network, VPN and its firewall",
     "unreachable": "Check your network and VPN, and `target.host`",
 }
 _CONNECTOR_FAILURES = {"iap-backend-unreachable": "silent", "iap-unreachable": "hung up"}
@@ -46,9 +46,9 @@ def open_connection(
             raise RetryableError(kind, error) from error
     elif settings.proxy_jump:
         if request.jumps >= _MAX_JUMPS:
-            why = " → ".join(settings.proxy_jump)
+            route = " → ".join(settings.proxy_jump)
             hint = "Correct `ProxyJump` in ~/.ssh/config, or `target.jump`"
-            raise SshError("ssh-config-unsupported", "The jump hosts lead to each other", why, hint)
+            raise SshError("ssh-config-unsupported", f"ProxyJump loop: {route}", "a jump host needs itself", hint)
         connection = _connect_through_jump(request, undo, connect_jump)
     elif settings.proxy_command:
         connection = start_proxy_command(
@@ -66,7 +66,7 @@ def _connect_tcp(request: ConnectRequest) -> Connection:
         sock = connect_tcp(instance.address, instance.port, request.connect_by(), family, request.keys.addresses)
         return TcpConnection(sock)
     except ConnectFailed as error:
-        what = f"Nothing answers at {instance.where}"
+        what = f"Can't connect to {instance.where}"
         hint = _HINTS[error.kind] if instance.kind == "ssh" else ""  # compute knows more of its instances
         raise RetryableError(error.kind, SshError("ssh-unreachable", what, error.why, hint)) from error
 
@@ -90,16 +90,16 @@ def _connect_through_jump(
     try:
         return _JumpConnection(session, last, session.open_jump(instance.address, instance.port, deadline))
     except (HealthError, SshError, DeadlinePassed) as error:
-        why = f"the jump host {last} cannot reach it: {error.why or error.what}"
-        what = f"Nothing answers at {instance.address}:{instance.port}"
-        hint = f"Check `target.host` and `target.port`, as {last} sees them"
+        why = f"the jump host {last} can't reach it: {error.why or error.what}"
+        what = f"Can't connect to {instance.address}:{instance.port}"
+        hint = f"Check `target.host` and `target.port` from {last}"
         if isinstance(error, SshError) and error.hint:  # it does not forward at all
-            what, hint = f"The jump host {last} forwards no connection to the machine", f"At {last}: {error.hint}"
+            what, hint = f"The jump host {last} does not forward connections", f"At {last}: {error.hint}"
         raise RetryableError("refused", SshError("ssh-unreachable", what, why, hint)) from error
 
 
 class _JumpConnection:
-    """``socket``: a connection that the jump host ``name`` makes for us."""
+    """``socket``: a connection that the jump host ``name`` makes."""
 
     def __init__(self, session: Session, name: str, connection: Any) -> None:
         self.socket = connection

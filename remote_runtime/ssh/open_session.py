@@ -100,7 +100,7 @@ def _try_all_keys(request: ConnectRequest, *, only_accepted: bool) -> Session:
 
 
 def _candidates(known: list[KeyCandidate], find: Callable[[], list[KeyCandidate]]) -> Iterator[KeyCandidate]:
-    """``known``, then the others: the agent is asked for them only when the server has refused ``known``."""
+    """``known``, then the others: the agent gets a request for them only when the server has refused ``known``."""
     yield from known
     tried = [candidate.presented for candidate in known]
     yield from (candidate for candidate in find() if candidate.presented not in tried)
@@ -111,11 +111,11 @@ def _wait_for_penalties(request: ConnectRequest, last_error: TooManyAuthFailures
     instance, deadline = request.instance, request.deadline
     pause_s = request.keys.penalties.pause_s((instance.address, instance.port))
     if pause_s > 0 and pause_s >= deadline.remaining_s():
-        what = f"The next login at {instance.where} has to wait"
-        why = f"it refuses addresses with many failed logins (PerSourcePenalties): {pause_s:.0f} s more"
+        what = f"{instance.where} blocks logins from this address for now"
+        why = f"it blocks addresses with many failed logins (PerSourcePenalties): {pause_s:.0f} s more"
         raise RetryableError("too soon", last_error or SshError("ssh-refused", what, why, LONGER_TIMEOUT_HINT))
     if pause_s >= 1:
-        request.progress(f"Waiting {pause_s:.0f} s: {instance.where} refuses addresses with many failed logins")
+        request.progress(f"Waiting {pause_s:.0f} s: {instance.where} blocks addresses with many failed logins")
     deadline.sleep(pause_s)
 
 
@@ -128,7 +128,7 @@ def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refus
         connection = open_connection(request, undo, connect_with_retries)
         try:
             transport = Transport(connection.socket, key_types, connection.close_reason, settings.allowed_algorithms)
-        except SshError:  # nothing of ours is allowed by ~/.ssh/config
+        except SshError:  # ~/.ssh/config allows none of the algorithms
             connection.socket.close()
             raise
         undo.callback(transport.close)
@@ -183,7 +183,7 @@ def _log_in_again(request: ConnectRequest, accepted: KeyCandidate, deadline: Dea
 
 
 def _refuse_prompt(prompt: str, *, secret: bool, code: str) -> str:
-    raise SshError(code, "Nobody is asked for a further connection", prompt)
+    raise SshError(code, "A further connection has no terminal to prompt on", prompt)
 
 
 def _log_in(
@@ -207,11 +207,11 @@ def _log_in(
     except TooManyAuthFailures:
         raise
     except DeadlinePassed as error:
-        why = transport.server_text.append_to(f"{error.what}; the server had greeted, and its host key is verified")
-        raise SshError("ssh-unreachable", f"The login at {where} does not end", why, LONGER_TIMEOUT_HINT) from error
+        why = transport.server_text.append_to(f"{error.what}; the host key is verified")
+        raise SshError("ssh-unreachable", f"The login at {where} timed out", why, LONGER_TIMEOUT_HINT) from error
     except SshError as error:
         if error.code == "no-usable-key":
-            raise RetryableError("no key", error, "it does not know our key") from error
+            raise RetryableError("no key", error, "it rejects the key") from error
         if ended := transport.sock_close_reason():
             is_command = request.settings.proxy_command is not None and not request.settings.proxy_jump
             raise connection_lost_error(where, "during the login", ended, is_command=is_command) from error

@@ -18,7 +18,7 @@ _OPENSSH = re.compile(r"OpenSSH_(\d+)\.(\d+)")
 
 
 class Penalties:
-    """An estimate of our penalties, by the address and port of each server. ``clock``: seconds."""
+    """An estimate of this computer's penalties, by the address and port of each server. ``clock``: seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -63,7 +63,7 @@ class ProxyCommand:
                 )
             except OSError as error:
                 self.socket.close()
-                what = "The ProxyCommand of ~/.ssh/config cannot be run"
+                what = "Can't run the ProxyCommand of ~/.ssh/config"
                 raise SshError("ssh-unreachable", what, str(error), "Correct `ProxyCommand` there") from error
         self._stderr = b""
         self._closed = False

@@ -120,7 +120,9 @@ class Session:
         try:
             channel = self._transport.open(_channel_type(port), Deadline(within_s), (host, port))
         except DeadlinePassed as error:
-            raise HealthError("not-answering", f"{where} does not answer", f"nothing within {within_s:g} s") from error
+            raise HealthError(
+                "not-answering", f"{where} does not respond", f"no response within {within_s:g} s"
+            ) from error
         if channel.refusal is None:
             return ChannelStream(channel)
         raise _refused_error(where, *channel.refusal, self._transport.key_options)
@@ -255,20 +257,20 @@ def _channel_type(port: int) -> str:
 def _refused_error(where: str, reason: int, text: str, options: KeyOptions) -> RemoteRuntimeError:
     if reason == _CONNECT_FAILED:
         why = text[:1].lower() + text[1:] or "the connection failed"
-        return HealthError("not-answering", f"{where} does not answer", why)
+        return HealthError("not-answering", f"{where} does not respond", why)
     hint = ""
     if reason == _ADMINISTRATIVELY_PROHIBITED:
         text, hint = _forwarding_prohibited(options)
-    return SshError("ssh-refused", f"The machine's SSH server does not connect to {where}", text, hint)
+    return SshError("ssh-refused", f"The SSH server refused to connect to {where}", text, hint)
 
 
 def _forwarding_prohibited(options: KeyOptions) -> tuple[str, str]:
     """Why, and a hint."""
     if options.forbids_forwarding:
         why = f"{options.location} forbids forwarding for this key (restrict, no-port-forwarding)"
-        return why, "Add `port-forwarding` to the options there, or set another key: `ssh.identity_file`"
+        return why, "Add `port-forwarding` to the options there, or set `ssh.identity_file` to another key"
     if options.limits_destinations:
-        why = f"{options.location} lets this key connect to the places of its permitopen only"
-        return why, "Name a port that it allows: `jupyter.port`; or set another key: `ssh.identity_file`"
+        why = f"{options.location} allows this key only the destinations of its permitopen"
+        return why, "Set `jupyter.port` to a port that it allows, or `ssh.identity_file` to another key"
     why = "its configuration forbids forwarding (AllowTcpForwarding, AllowStreamLocalForwarding, PermitOpen)"
-    return why, "Its sshd_config must say `AllowTcpForwarding yes`"
+    return why, "Set `AllowTcpForwarding yes` in its sshd_config"

@@ -27,7 +27,7 @@ def run_shell(transport: Transport, command: str | None, deadline: Deadline) -> 
     interactive = command is None and os.isatty(tty.STDIN)
     channel = transport.open("session", deadline)
     if channel.refusal is not None:
-        raise SshError("ssh-refused", "The machine's SSH server opens no session", channel.refusal[1])
+        raise SshError("ssh-refused", "The SSH server opens no session", channel.refusal[1])
     with ExitStack() as cleanup:
         cleanup.callback(close_quietly, channel)
         if interactive:
@@ -38,7 +38,7 @@ def run_shell(transport: Transport, command: str | None, deadline: Deadline) -> 
             else transport.request(channel, "exec", command, deadline=deadline)
         )
         if not accepted:
-            raise SshError("ssh-refused", "The machine's SSH server gives no shell")
+            raise SshError("ssh-refused", "The SSH server provides no shell")
         cleanup.enter_context(_keepalive(transport))
         if interactive:
             cleanup.enter_context(tty.raw())
@@ -52,7 +52,7 @@ def _request_terminal(transport: Transport, channel: TransportChannel, deadline:
     columns, rows = tty.size()
     kind = os.environ.get("TERM", "xterm")
     if not transport.request(channel, "pty-req", kind, columns, rows, 0, 0, tty.modes(), deadline=deadline):
-        raise SshError("ssh-refused", "The machine's SSH server gives no terminal")
+        raise SshError("ssh-refused", "The SSH server provides no terminal")
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ class _TerminalRelay:
         except TimeoutError:
             return  # no window; ``on_window`` wakes the loop
         except (OSError, EOFError):
-            self._reading = False  # the command reads no more, and its exit status tells why
+            self._reading = False  # the command reads no more, and its exit status shows why
             self._pending = b""
 
     def _on_resize(self) -> None:

@@ -1,7 +1,7 @@
 """``forward.engine: sshtunnel``: a second login, by the sshtunnel library, with the host key that was verified.
 
-It is slower than our own channels, and knows no unix sockets, no half-closed connections and no jump hosts. It stays
-because it was asked for; everything else uses ``Session``.
+It is slower than the fast engine, and supports no Unix sockets, no half-closed connections and no jump hosts. It stays
+because a profile can set it; everything else uses ``Session``.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class SshtunnelForwarder:
                 ("127.0.0.1", self._forwarder.local_bind_port), timeout=_DIAL_TIMEOUT_S
             )
         except OSError as error:
-            raise HealthError("not-answering", f"{self._where} does not answer", str(error)) from error
+            raise HealthError("not-answering", f"{self._where} does not respond", str(error)) from error
         return SocketStream(connection)
 
     def close(self) -> None:
@@ -75,9 +75,9 @@ def open_tunnel(
     instance, settings = session.instance, session.request.settings
     hint = "`forward.engine: auto`"
     if settings.proxy_jump:
-        raise SshError("ssh-config-unsupported", "sshtunnel cannot go through a jump host", hint=hint)
+        raise SshError("ssh-config-unsupported", "sshtunnel does not support jump hosts", hint=hint)
     if session.key is None:
-        raise SshError("no-usable-key", "sshtunnel needs a key, the machine wanted none", hint=hint)
+        raise SshError("no-usable-key", "sshtunnel requires a key, the machine needs none", hint=hint)
     silence_paramiko()
     progress("Logging in a second time, for sshtunnel")
     with ExitStack() as undo:
@@ -90,8 +90,8 @@ def open_tunnel(
             except Exception as error:  # sshtunnel raises its own kinds, paramiko's and OSError
                 deadline.check()
                 _check_host_key(forwarder.login, session)
-                why = clean_line(str(error), 300) or "no answer in time"
-                what = f"sshtunnel cannot connect to {instance.where}"
+                why = clean_line(str(error), 300) or "no response in time"
+                what = f"sshtunnel can't connect to {instance.where}"
                 raise SshError("ssh-refused", what, why, f"{hint} needs no login of its own") from error
         return SshtunnelForwarder(forwarder, f"{host}:{port} on the machine", undo.pop_all().close)
 
@@ -155,7 +155,7 @@ def _make_forwarder(session: Session, sock: socket.socket, target: tuple[str, in
         remote_bind_address=target,
         local_bind_address=("127.0.0.1", 0),
         set_keepalive=settings.keepalive_s,
-        # With a logger of ours it adds no handler that prints to stderr.
+        # With this logger it adds no handler that prints to stderr.
         logger=logging.getLogger("sshtunnel.SSHTunnelForwarder"),
     )
     forwarder.daemon_forward_servers = True

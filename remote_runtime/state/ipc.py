@@ -213,9 +213,9 @@ class _DeadlineConnection:
 def _unresponsive_error(name: str) -> LocalError:
     return LocalError(
         "keeper-unresponsive",
-        f"The background process of {name} does not answer",
-        "it may be stopped or the computer very busy",
-        "`remote-runtime down PROFILE --force` ends it",
+        f"The background process of {name} does not respond",
+        "it may be suspended, or the computer overloaded",
+        "Run `remote-runtime down PROFILE --force` to end it",
     )
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import secrets
-import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -21,6 +20,7 @@ from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..core.private_file import ensure_private_dir, read_private, socket_path, write_private
+from ..core.shell_command import shell_command
 
 log = logging.getLogger(__name__)
 SCHEMA_VERSION = 1
@@ -51,8 +51,8 @@ def open_state_dir(environ: Mapping[str, str]) -> StateDir:
         at = Path(os.fsdecode(error.filename or path))
         why, hint = f"{at}: {error.strerror or error}", "Set `REMOTE_RUNTIME_STATE_DIR` to a directory of your own"
         if at.parent == path:
-            hint = f"If you don't need it: `rm {shlex.quote(str(at))}`. Or set `REMOTE_RUNTIME_STATE_DIR`"
-        raise LocalError("state-dir-unusable", f"The state directory {path} cannot be used", why, hint) from error
+            hint = f"If you don't need it, run {shell_command('rm', str(at))}, or set `REMOTE_RUNTIME_STATE_DIR`"
+        raise LocalError("state-dir-unusable", f"Can't use the state directory {path}", why, hint) from error
     return StateDir(path)
 
 
@@ -77,7 +77,7 @@ def check_writable(state: StateDir) -> None:
 
 def not_writable_error(state: StateDir, error: OSError) -> LocalError:
     return LocalError(
-        "state-dir-unusable", f"The state directory {state.path} cannot be written", error.strerror or str(error)
+        "state-dir-unusable", f"Can't write to the state directory {state.path}", error.strerror or str(error)
     )
 
 
@@ -111,9 +111,9 @@ def load(state: StateDir, name: str) -> Runtime | None:
         why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         raise LocalError(
             "state-unreadable",
-            f"The state file {path} cannot be read",
+            f"Can't read the state file {path}",
             why,
-            "`remote-runtime down PROFILE --force` ends its processes here and removes the file",
+            "Run `remote-runtime down PROFILE --force` to end its processes here and delete the file",
         ) from error
 
 

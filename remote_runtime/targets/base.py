@@ -48,10 +48,10 @@ class TargetSession(Protocol):
 
 @fast_dataclass(frozen=True)
 class KeyPolicy:
-    """Allows a key to be installed on the machine where it accepts none of ours.
+    """Allows a key to be installed on the machine where it rejects all of this computer's.
 
-    ``renew``: replace a key of ours when less than half of its lifetime remains. ``before_install(keys)`` is called
-    with all keys of ours, the new one among them, before it is written; ``after_install(access, keys)`` afterwards.
+    ``renew``: replace an installed key when less than half of its lifetime remains. ``before_install(keys)`` is called
+    with all installed keys, the new one among them, before it is written; ``after_install(access, keys)`` afterwards.
     """
 
     before_install: Callable[[tuple[InstalledKey, ...]], None]
@@ -83,7 +83,7 @@ class FindOptions:
 
 @fast_dataclass(frozen=True)
 class LoginOptions:
-    """``installed_keys``: keys that we installed before. ``key_policy``: None installs no key. ``respond_within_s``,
+    """``installed_keys``: keys that were installed before. ``key_policy``: None installs no key. ``respond_within_s``,
     ``reconnect``: as ``ssh.connect``."""
 
     progress: Progress
@@ -111,7 +111,7 @@ class Target(ABC):
         key that cannot be installed."""
 
     def exists(self) -> bool:
-        """False only for a demo machine that does not run: nothing of ours can be left on it."""
+        """False only for a demo machine that does not run: nothing can be left on it."""
         return True
 
     @property
@@ -128,12 +128,12 @@ class Target(ABC):
         """The connection reached the right machine: where a host has several addresses, try this one first."""
 
     def renew_key(self, instance: Instance, options: LoginOptions) -> Instance:
-        """With a new key of ours if less than half of its lifetime remains, else as it is. Raises ``DeadlinePassed``,
+        """With a new key if less than half of its lifetime remains, else as it is. Raises ``DeadlinePassed``,
         ``Interrupted``."""
         return instance
 
     def revoke_keys(self, keys: Sequence[InstalledKey], *, progress: Progress, deadline: Deadline) -> None:  # noqa: B027  # nothing to do
-        """Remove keys that we installed. Raises ``CloudError``, ``DeadlinePassed``."""
+        """Remove installed keys. Raises ``CloudError``, ``DeadlinePassed``."""
 
     def explain(
         self, instance: Instance, error: RemoteRuntimeError, *, progress: Progress, deadline: Deadline
@@ -154,7 +154,7 @@ class Target(ABC):
         return instance.status
 
     def restore_status(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> str:
-        """Return it to the status it had before we started it; returns its status then. Raises ``CloudError``."""
+        """Return it to the status it had before it was started; returns its status then. Raises ``CloudError``."""
         return instance.status
 
     def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
@@ -162,4 +162,4 @@ class Target(ABC):
         return instance
 
     def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:  # noqa: B027  # nothing to do
-        """End the demo machine; no other machine is ours to end. Raises ``CloudError``, ``DeadlinePassed``."""
+        """End the demo machine; other machines are left alone. Raises ``CloudError``, ``DeadlinePassed``."""

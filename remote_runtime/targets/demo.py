@@ -98,7 +98,7 @@ class DemoProcess:
                 "demo-failed",
                 "The demo machine no longer exists",
                 str(error),
-                "`remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
+                "Run `remote-runtime down PROFILE`, then `remote-runtime up PROFILE`",
             ) from error
 
     def ensure(self, progress: Progress, deadline: Deadline, environ: Mapping[str, str]) -> None:
@@ -169,7 +169,7 @@ class DemoProcess:
             return (self.home / "machine.json").exists()
 
         try:
-            wait_until(is_ready, deadline, every_s=0.05, what="starting the demo machine")
+            wait_until(is_ready, deadline, every_s=0.05, what="starting the demo VM")
         except BaseException:
             if child.poll() is None:
                 child.terminate()

@@ -19,7 +19,7 @@ from .base import KeyPolicy, LoginOptions
 if TYPE_CHECKING:
     from ..ssh import Session
 
-# The metadata lists a key that the instance refuses: its guest agent may not have read it yet.
+# The metadata lists a key that the instance refuses: its guest agent might not have read it yet.
 PROPAGATION_S = 10.0
 # A key that expires so soon may expire before the login is over.
 MIN_VALIDITY_S = 30.0
@@ -41,7 +41,7 @@ class LogIn(Protocol):
 def login_identity(settings: SshSettings, environ: Mapping[str, str]) -> LoginIdentity:
     """The login name and the public keys to look up access for.
 
-    The keys are read anew: a login at the same time has its own connection to the agent. Raises ``SshError``
+    The keys are read again: a login at the same time has its own connection to the agent. Raises ``SshError``
     ``no-usable-key`` for a configured key file that cannot be used.
     """
     with contextlib.closing(ssh.Keys()) as keys:

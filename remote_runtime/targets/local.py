@@ -76,7 +76,7 @@ class LocalSession:
         deadline: Deadline,
         reply: Callable[[], bytes | None] | None = None,
     ) -> CommandResult:
-        """``callbacks.RunCommand``. ``python3`` is our own interpreter: it is there whatever the PATH says."""
+        """``callbacks.RunCommand``. ``python3`` is this interpreter, whatever the PATH has."""
         command = [sys.executable if command[0] in ("python3", "python") else command[0], *command[1:]]
         pipe = subprocess.PIPE
         try:
@@ -123,7 +123,7 @@ class LocalSession:
 
 
 def search_path(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of commands on this computer: ``environ``, with our own interpreter's folder last in PATH."""
+    """The environment of commands on this computer: ``environ``, with this interpreter's folder last in PATH."""
     return {**environ, "PATH": os.pathsep.join([environ.get("PATH", os.defpath), os.path.dirname(sys.executable)])}
 
 
@@ -182,7 +182,7 @@ class _RunningCommand:
                 self._child.wait(CLEANUP_S)  # a launcher undoes what it started before it ends
             except subprocess.TimeoutExpired:
                 self._child.kill()
-        # A program that the command left behind may keep its pipes open: their threads end with it, not with us.
+        # A program that the command left behind may keep its pipes open: their threads end with it, not before.
         for thread in self._threads:
             thread.join(PIPE_JOIN_S)
 

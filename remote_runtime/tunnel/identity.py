@@ -1,4 +1,4 @@
-"""The identity check: the server proves that it knows our token before anything else is sent to it.
+"""The identity check: the server authenticates with the token before anything else is sent to it.
 
 The bridge answers ``GET /api/remote-runtime/identity?nonce=N`` without authentication with
 ``{"hmac": HMAC-SHA256(token, "remote-runtime-identity:" + N)}``; with ``at`` in the query, ``@`` and the address and
@@ -21,7 +21,7 @@ from ..core.model import Secret
 from ..core.sanitize import clean
 
 MAX_ANSWER_BYTES = 16 << 10
-# Codes that our own local end may answer. ``interrupted`` is none of them: a stranger must not be able to send that.
+# Codes that this program's local end sends. Not ``interrupted``: an unknown process must not be able to send that.
 LOCAL_CODES = {*SshError.codes, *HealthError.codes, *DeadlinePassed.codes}
 
 
@@ -55,7 +55,7 @@ class IdentityCheck:
     def feed(self, data: bytes) -> bool:
         """Whether the check has passed; the connection is then ready for a request.
 
-        Raises ``HealthError`` ``stranger-answered``, and the error that our own local end answers when it cannot
+        Raises ``HealthError`` ``stranger-answered``, and the error that this program's local end sends when it cannot
         forward (``relay.send_error``).
         """
         self._received += data
@@ -70,12 +70,12 @@ class IdentityCheck:
         except (ValueError, KeyError, TypeError, RecursionError):
             said = None
         if not is_proof(said, self._expected):
-            raise _stranger_error(f"it answered {status} without a proof that it knows our token")
+            raise _stranger_error(f"it sent status {status} without a proof of the token")
         return True
 
     def eof_error(self) -> HealthError:
         """The error if the connection ended before the answer was complete."""
-        why = f"after {len(self._received)} bytes of its answer"
+        why = f"after {len(self._received)} bytes of its response"
         return HealthError("not-answering", "Jupyter closed the connection", why)
 
 
@@ -117,8 +117,8 @@ def verify_identity(stream: Stream, token: Secret, deadline: Deadline, address: 
 
 def _wait(deadline: Deadline, descriptor: int, event: int) -> None:
     if deadline.passed():
-        why = "no answer within the limit"
-        raise HealthError("not-answering", "Jupyter accepts connections and does not answer", why)
+        why = "no response within the limit"
+        raise HealthError("not-answering", "Jupyter accepts connections but does not respond", why)
     deadline.check()
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, event)
@@ -130,7 +130,7 @@ def _parse(received: bytes) -> tuple[int, str, bytes] | None:
     head, separator, body = received.partition(b"\r\n\r\n")
     if not separator:
         if len(received) > MAX_ANSWER_BYTES or not received.startswith(b"HTTP/1.1 "[: len(received)]):
-            raise _stranger_error("its answer is not HTTP")
+            raise _stranger_error("its response is not HTTP")
         return None
     lines = head.split(b"\r\n")
     lengths = [line[15:].strip() for line in lines[1:] if line[:15].lower() == b"content-length:"]
@@ -141,12 +141,12 @@ def _parse(received: bytes) -> tuple[int, str, bytes] | None:
         or not lengths[0].isdigit()
         or len(lengths[0]) > len(str(MAX_ANSWER_BYTES))
     ):
-        raise _stranger_error("its answer is not one of our server's")
+        raise _stranger_error("its response has an invalid status or length")
     length = int(lengths[0])
     if length > MAX_ANSWER_BYTES:
-        raise _stranger_error("its answer is longer than a proof")
+        raise _stranger_error("its response is longer than a proof")
     if len(body) > length:
-        raise _stranger_error("it said more than it was asked")
+        raise _stranger_error("it sent more bytes than announced")
     reason = lines[0][13:].decode("ascii", "replace")
     return (int(status), reason, body) if len(body) == length else None
 
@@ -157,4 +157,4 @@ def _local_end_error(code: str, body: bytes) -> RemoteRuntimeError:
 
 
 def _stranger_error(why: str) -> HealthError:
-    return HealthError("stranger-answered", "Something that is not our Jupyter server answers in its place", why)
+    return HealthError("stranger-answered", "An unknown process is listening on Jupyter's port", why)

@@ -55,7 +55,7 @@ class Keepalive:
             try:
                 self._session.check(within_s)
             except RemoteRuntimeError as error:
-                why = f"nothing was heard of the machine for {within_s:g} s" + (f" after {doubt}" if doubt else "")
+                why = f"no response from the machine for {within_s:g} s" + (f" after {doubt}" if doubt else "")
                 log.info("%s: %s", why, error)
                 self._session.close(why)
                 return

@@ -44,12 +44,12 @@ class NetworkChangeDetector:
         late_s = max(now - then for now, then in zip(self._last_times, before, strict=True)) - TICK_S
         network, self._last_network = self._last_network, self._network(self._peer)
         if late_s > MIN_STANDSTILL_S:
-            return f"this computer stood still for {late_s:.0f} s"
+            return f"this computer was suspended for {late_s:.0f} s"
         return "the local network has changed" if network != self._last_network else ""
 
 
 def local_network(peer: str) -> frozenset[str]:
-    """The addresses of the interfaces that are up, if the system lists them, and the source addresses of routes."""
+    """The addresses of the active interfaces, if the system lists them, and the source addresses of routes."""
     return frozenset(_interface_addresses() | {f"from {source}" for source in _source_addresses(peer)})
 
 

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 256
 MAX_WAIT_S = 30.0
 IDENTITY_TIMEOUT_S = 15.0
-TOO_MANY_FILES = "this process may not open more files"
+TOO_MANY_FILES = "this process can't open more files"
 TOO_MANY_CONNECTIONS = "too many others are there"
 
 
@@ -250,7 +250,7 @@ class PortForwarder:
         return stream
 
     def _record_failure(self, error: RemoteRuntimeError) -> None:
-        self._rate_limited_log("a connection could not be led to the machine", error)
+        self._rate_limited_log("a connection could not be forwarded to the machine", error)
         self.failure = error
 
     def take_back(

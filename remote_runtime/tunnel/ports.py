@@ -25,7 +25,7 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
     """Listening sockets on one port of both loopback addresses (of 127.0.0.1 alone if there is no IPv6).
 
     ``wanted``: a port, an inclusive range, or None for any, near 8888; the remembered one is tried first if ``wanted``
-    allows it. Raises ``LocalError`` ``port-in-use`` with the program that has the port, if the system tells.
+    allows it. Raises ``LocalError`` ``port-in-use`` with the program that has the port, if the system reports it.
     """
     candidates = list(_candidates(wanted, remembered))
     for port in candidates:
@@ -42,7 +42,7 @@ def bind(wanted: int | tuple[int, int] | None, remembered: int | None = None) ->
         "port-in-use",
         f"All local ports from {candidates[0]} to {candidates[-1]} are in use",
         f"{candidates[0]}: {owner_of(candidates[0])}",
-        "Widen `forward.local_port`, or use --port N",
+        "Use another port with `--port N`, or widen `forward.local_port`",
     )
 
 
@@ -169,7 +169,7 @@ def _has_ipv6() -> bool:
 def _in_use(port: int, *, denied: bool) -> LocalError:
     return LocalError(
         "port-in-use",
-        f"Local port {port} cannot be used",
-        "the system keeps ports below 1024 for root" if denied else f"it is held by {owner_of(port)}",
-        "Use another one: --port N, or `forward.local_port: auto` in the profile",
+        f"Can't use local port {port}" if denied else f"Local port {port} is in use",
+        "the system reserves ports below 1024 for root" if denied else f"in use by {owner_of(port)}",
+        "Use another port with `--port N`, or set `forward.local_port: auto`",
     )

@@ -144,7 +144,7 @@ def wait_until_acknowledged(client: socket.socket) -> None:
 
 
 def unacknowledged_bytes(client: socket.socket) -> int:
-    """How many sent bytes the other end has not acknowledged; 0 if the system does not tell. Raises ``OSError``."""
+    """How many sent bytes the other end has not acknowledged; 0 if the system can't report it. Raises ``OSError``."""
     if sys.platform == "linux":
         import fcntl
         import termios

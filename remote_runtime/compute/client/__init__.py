@@ -1,1 +1,1 @@
-"""Google's client library for Compute Engine: credentials, configuration, requests, and Google's errors as ours."""
+"""Google's client library for Compute Engine: credentials, configuration, requests, and Google's errors."""

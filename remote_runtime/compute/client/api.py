@@ -65,7 +65,7 @@ class Api:
         """The result of one request. Connection errors, 429 and 5xx are retried until the deadline; with
         ``until_ready`` also the answer that another operation on the resource is under way.
 
-        ``doing`` completes "these credentials may not …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
+        ``doing`` completes "can't …". Raises ``CloudError``, ``DeadlinePassed``, ``Interrupted``.
         """
         started_at, tries = time.monotonic(), 0
         if self.deadline.passed():
@@ -85,7 +85,7 @@ class Api:
                     and self.deadline.passed()
                     and error_mapping.is_timeout(exc)
                 ):
-                    raise self._timeout_error(doing) from None  # our deadline passed, not the request's own timeout
+                    raise self._timeout_error(doing) from None  # not the request's own timeout
                 failure = error_mapping.map_error(
                     exc,
                     endpoint=self.endpoint,
@@ -100,7 +100,7 @@ class Api:
                     # Not "from exc": its message may contain the credentials.
                     raise failure.error from None
                 if tries == 2:
-                    self.progress(f"Trying Compute Engine again: {failure.error.why}")
+                    self.progress(f"Retrying Compute Engine: {failure.error.why}")
             else:
                 self.retry_s = LATER_RETRY_S
                 return answer
@@ -113,7 +113,7 @@ class Api:
         return is_true(self.project_metadata().get(key) if value is None else value)
 
     def project_metadata(self) -> Mapping[str, str]:
-        """Read once; empty if these credentials may not read it. Raises ``CloudError`` ``cloud-unreachable``."""
+        """Read once; empty without the permission to read it. Raises ``CloudError`` ``cloud-unreachable``."""
         if self._project_metadata is None:
             doing = f"read the metadata of project {self.project}"
             try:
@@ -126,7 +126,7 @@ class Api:
         return self._project_metadata
 
     def _timeout_error(self, doing: str) -> DeadlinePassed:
-        what = f"The time to {doing} was over after {self.deadline.timeout_s:.0f} s"
+        what = f"Timed out after {self.deadline.timeout_s:.0f} s: can't {doing}"
         return DeadlinePassed(what, f"last: {self.last_message}" if self.last_message else "", self.timeout_hint)
 
 

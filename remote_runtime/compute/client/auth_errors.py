@@ -1,4 +1,4 @@
-"""google-auth's exceptions when credentials are refreshed or exchanged, as our errors."""
+"""google-auth's exceptions when credentials are refreshed or exchanged, as ``CloudError``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from ...core.errors import CloudError
 from ...core.sanitize import clean_line, redact
+from ...core.shell_command import shell_command
 from . import error_info
 from .credential_sources import impersonation_hint
 from .transport_errors import unsent_error
@@ -44,7 +45,7 @@ def safe_message(exc: Exception) -> str:
         return clean_line(redact(message), error_info.MAX_WHY_CHARS)
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno)
-    return f"google-auth cannot use them ({type(exc).__name__})"
+    return f"google-auth can't use them ({type(exc).__name__})"
 
 
 def is_transient(exc: Exception) -> bool:
@@ -68,21 +69,22 @@ def credentials_error(exc: Exception, *, renew_hint: str, acts_as: str = "", pro
         return error
     message = safe_message(exc)
     if is_transient(exc):
-        return SignInUnavailable("cloud-unreachable", "Google's sign-in does not answer", message)
+        return SignInUnavailable("cloud-unreachable", "Can't reach Google's sign-in", message)
     details = _error_details(exc) if "impersonated" in message else None
     if details is None:
-        return CloudError("no-credentials", "Google does not accept the credentials", message, renew_hint)
+        return CloudError("no-credentials", "Google rejects the credentials", message, renew_hint)
     target = acts_as or "the service account"
     doing = f"act as {target}"
     if other := error_info.refusal_error(details, doing, project, renew_hint):
         return other
     if details.permission == IMPERSONATE_PERMISSION:
-        what = f"These credentials may not {doing}: {IMPERSONATE_PERMISSION} is missing"
+        what = f"No permission to {doing}: {IMPERSONATE_PERMISSION} is missing"
         return CloudError("permission-denied", what, details.message, impersonation_hint(target))
     if details.permission:
         return error_info.permission_denied_error(details, doing, project)
-    hint = f"See whether it exists: gcloud iam service-accounts describe {target}" if acts_as else renew_hint
-    return CloudError("permission-denied", f"These credentials cannot {doing}", details.message, hint)
+    check = shell_command("gcloud", "iam", "service-accounts", "describe", target)
+    hint = f"Check that it exists: {check}" if acts_as else renew_hint
+    return CloudError("permission-denied", f"Can't {doing}", details.message, hint)
 
 
 def _error_details(exc: Exception) -> error_info.ErrorDetails | None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
 from . import gcloud_config
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-LOGIN_HINT = "Run: gcloud auth application-default login"
+LOGIN_COMMAND = "gcloud auth application-default login"
+LOGIN_HINT = f"Run `{LOGIN_COMMAND}`"
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 MAX_NAME_CHARS = 120
 
@@ -27,10 +28,10 @@ def describe(credentials: Credentials) -> tuple[str, str]:
 
     email = clean_line(str(getattr(credentials, "service_account_email", "") or ""), MAX_NAME_CHARS)
     if isinstance(credentials, impersonated_credentials.Credentials):
-        return f"Application Default Credentials that act as {email}", f"{LOGIN_HINT} {_impersonate_flag(email)}"
+        return f"Application Default Credentials that act as {email}", f"Run {_impersonated_login(email)}"
     if isinstance(credentials, service_account.Credentials):
-        list_command = f"gcloud iam service-accounts keys list --iam-account={shlex.quote(email)}"
-        return f"the key of the service account {email}", f"See whether its key still exists: {list_command}"
+        list_command = shell_command("gcloud", "iam", "service-accounts", "keys", "list", f"--iam-account={email}")
+        return f"the key of the service account {email}", f"Check that its key still exists: {list_command}"
     if email:
         return f"the service account {email} of this machine", LOGIN_HINT
     return "Application Default Credentials", LOGIN_HINT
@@ -66,11 +67,10 @@ def impersonate(source: Credentials, accounts: Sequence[str], environ: Mapping[s
 
 
 def impersonation_hint(target: str) -> str:
-    """The hint for credentials that may not impersonate ``target``."""
-    return (
-        f"Its owner can allow it: gcloud iam service-accounts add-iam-policy-binding {shlex.quote(target)} "
-        "--member=user:EMAIL --role=roles/iam.serviceAccountTokenCreator"
-    )
+    """The hint for credentials that have no permission to impersonate ``target``."""
+    command = ["gcloud", "iam", "service-accounts", "add-iam-policy-binding", target]
+    role = "roles/iam.serviceAccountTokenCreator"
+    return f"Ask its owner to run {shell_command(*command, '--member=user:EMAIL', f'--role={role}')}"
 
 
 def gcloud_credentials(environ: Mapping[str, str]) -> tuple[Credentials, str] | None:
@@ -102,5 +102,5 @@ def _from_info(info: Any) -> Credentials | None:
     return None
 
 
-def _impersonate_flag(email: str) -> str:
-    return f"--impersonate-service-account={shlex.quote(email)}"
+def _impersonated_login(email: str) -> str:
+    return shell_command(*LOGIN_COMMAND.split(), f"--impersonate-service-account={email}")

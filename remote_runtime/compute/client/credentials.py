@@ -11,17 +11,16 @@ from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
 from . import auth_errors, credential_sources, credentials_file, gcloud_config
+from .credential_sources import LOGIN_COMMAND
 from .credential_sources import LOGIN_HINT as LOGIN_HINT
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
-RENEW_FILE_HINT = (
-    "Write the token anew: gcloud auth print-access-token > FILE, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
-)
+RENEW_FILE_HINT = "Run `gcloud auth print-access-token > FILE`, or unset CLOUDSDK_AUTH_ACCESS_TOKEN_FILE"
 MAX_TOKEN_CHARS = 16384
 QUOTA_PROJECT = "GOOGLE_CLOUD_QUOTA_PROJECT"
-PLAIN_HTTP_REFUSED = "The credentials are not sent over plain HTTP"
+PLAIN_HTTP_REFUSED = "Can't send credentials over plain HTTP"
 TOKEN_INFO = "https://oauth2.googleapis.com/tokeninfo"  # noqa: S105  # an address
 TOKEN_INFO_TIMEOUT_S = 10.0
 _TOKEN = re.compile(r"[\w.~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
@@ -101,7 +100,7 @@ def _from_token_file(path: str) -> Credentials:
     except UnicodeDecodeError:
         raise _unusable_token_file(path, "it is not an access token") from None  # the exception has the contents
     except (OSError, ValueError) as exc:
-        why = (exc.strerror if isinstance(exc, OSError) else "") or "it cannot be read"
+        why = (exc.strerror if isinstance(exc, OSError) else "") or "it can't be read"
         raise _unusable_token_file(path, why) from None  # the exception has the variable's value
     if not _TOKEN.fullmatch(token):
         raise _unusable_token_file(path, "it is not an access token" if token else "it is empty")
@@ -111,7 +110,7 @@ def _from_token_file(path: str) -> Credentials:
 def _unusable_token_file(path: str, why: str) -> CloudError:
     """``path`` is shown only if it is one: the variable may have been set to the token itself."""
     where = credentials_file.path_if_safe(path) or "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE names no file"
-    return CloudError("no-credentials", "The access token cannot be read", f"{where}: {why}", RENEW_FILE_HINT)
+    return CloudError("no-credentials", "Can't read the access token", f"{where}: {why}", RENEW_FILE_HINT)
 
 
 def _default(environ: Mapping[str, str]) -> Identity:
@@ -125,13 +124,13 @@ def _default(environ: Mapping[str, str]) -> Identity:
             raise auth_errors.credentials_error(exc, renew_hint=LOGIN_HINT) from None
         if not environ.get(credentials_file.VARIABLE) and (found := credential_sources.gcloud_credentials(environ)):
             credentials, account = found
-            return Identity(credentials, renew_hint="Run: gcloud auth login", source=f"gcloud's login of {account}")
+            return Identity(credentials, renew_hint="Run `gcloud auth login`", source=f"gcloud's login of {account}")
         # Not "from exc": its message may contain the file's content.
         raise credentials_file.unusable_error(environ, type(exc).__name__) from None
     source, renew = credential_sources.describe(credentials)
     is_named = bool(environ.get(credentials_file.VARIABLE))
-    if is_named and LOGIN_HINT in renew:  # the login's file is ignored while the variable is set
-        renew = renew.replace("Run: ", f"Unset {credentials_file.VARIABLE}, then run: ")
+    if is_named and LOGIN_COMMAND in renew:  # the login's file is ignored while the variable is set
+        renew = renew.replace("Run ", f"Unset {credentials_file.VARIABLE}, then run ")
     if is_named or environ.get(QUOTA_PROJECT):
         return Identity(
             credentials, project, renew_hint=renew, source=source, set_quota_project=f"set {QUOTA_PROJECT}="
@@ -156,9 +155,9 @@ def email_of(identity: Identity, environ: Mapping[str, str]) -> str:
     if not email:
         raise CloudError(
             "no-credentials",
-            "it is not known whose OS Login account to use",
+            "No account for OS Login",
             "the credentials name no account",
-            "Run: gcloud config set account EMAIL",
+            "Run `gcloud config set account EMAIL`",
         )
     return email
 
@@ -173,7 +172,7 @@ def _email_of_token(credentials: Any) -> str:
             credentials.refresh(Request())
         answer = post(TOKEN_INFO, data={"access_token": credentials.token}, timeout=TOKEN_INFO_TIMEOUT_S)
         return clean_line(str(answer.json().get("email", "")), 320)
-    except Exception:  # noqa: BLE001  of google-auth's exceptions no list is complete; gcloud's configuration may tell
+    except Exception:  # noqa: BLE001  of google-auth's exceptions no list is complete; gcloud's configuration may have it
         return ""
 
 

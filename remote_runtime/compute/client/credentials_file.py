@@ -15,12 +15,11 @@ from typing import Any
 from ...core.errors import CloudError
 from ...core.sanitize import redact
 from . import gcloud_config
-from .credential_sources import LOGIN_HINT
+from .credential_sources import LOGIN_COMMAND, LOGIN_HINT
 
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 MAX_FILE_BYTES = 1 << 20
 MAX_PATH_CHARS = 300
-_LOGIN = LOGIN_HINT.partition(": ")[2]
 # The fields that google-auth requires of each type (google.auth._default); text, except for OBJECT_FIELDS.
 REQUIRED_FIELDS = {
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
@@ -38,7 +37,7 @@ def unusable_error(environ: Mapping[str, str], kind: str) -> CloudError:
     is known."""
     if value := environ.get(VARIABLE, ""):
         where, why = path_if_safe(value), _value_problem(value) or find_problem(Path(value)) or _unsupported(kind)
-        hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run: {_LOGIN}"
+        hint = f"Set {VARIABLE} to the path of a credentials file, or unset it and run `{LOGIN_COMMAND}`"
         return _error(f"{VARIABLE} {f'is {where}, and ' if where else ''}{why}", hint)
     path = gcloud_config.gcloud_config_dir(environ) / "application_default_credentials.json"
     if os.path.lexists(path):
@@ -57,11 +56,11 @@ def path_if_safe(path: str) -> str:
 
 
 def _error(why: str, hint: str) -> CloudError:
-    return CloudError("no-credentials", "No usable Google credentials", why, hint)
+    return CloudError("no-credentials", "Not signed in to Google Cloud", why, hint)
 
 
 def _unsupported(kind: str) -> str:
-    return f"has credentials that google-auth cannot use ({kind})"
+    return f"has credentials that google-auth can't use ({kind})"
 
 
 def _value_problem(value: str) -> str:
@@ -87,7 +86,7 @@ def find_problem(path: Path) -> str:
     except FileNotFoundError:
         return "does not exist"
     except OSError as exc:
-        return f"cannot be read: {os.strerror(exc.errno) if exc.errno else type(exc).__name__}"
+        return f"can't be read: {os.strerror(exc.errno) if exc.errno else type(exc).__name__}"
     if not content.strip():
         return "is empty"
     if len(content) > MAX_FILE_BYTES:
@@ -114,13 +113,13 @@ def _content_problem(info: Any) -> str:
     if "installed" in info or "web" in info:
         return "is an OAuth client's file, which has no credentials"
     if not isinstance(kind, str) or kind not in REQUIRED_FIELDS:
-        return f"has no `type` that is known ({', '.join(REQUIRED_FIELDS)})"
+        return f"has an unknown `type`; expected one of ({', '.join(REQUIRED_FIELDS)})"
     for field in REQUIRED_FIELDS[kind]:
         wanted = dict if field in OBJECT_FIELDS else str
         if not isinstance(info.get(field), wanted) or not info[field]:
-            return f"is of type {kind} and has no usable `{field}`"
+            return f"is of type {kind} and has no valid `{field}`"
     if kind == "service_account" and not _is_key(info["private_key"]):
-        return "has a `private_key` that is no RSA private key in PEM format"
+        return "has an invalid `private_key`; expected an RSA private key in PEM format"
     return ""
 
 

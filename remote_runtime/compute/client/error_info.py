@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line, redact
+from ...core.shell_command import quote_word, shell_command
 
 MAX_WHY_CHARS = 400
 ACT_AS = "iam.serviceAccounts.actAs"
@@ -55,7 +55,7 @@ def parse_error(message: str, errors: Iterable[Any] = (), details: Iterable[Any]
     named = dict(_metadata_items(infos))
     found = _PERMISSION.search(words)
     permission = named.get("permission", "") or (found.group(1) or found.group(2) if found else "")
-    if "iam.serviceAccountUser" in words:  # whoever may change a machine may act as its service account
+    if "iam.serviceAccountUser" in words:  # changing a machine requires acting as its service account
         permission = ACT_AS
     service = _SERVICE.fullmatch(named.get("service", "")) or _SERVICE.search(words)
     consumer = _CONSUMER.fullmatch(named.get("consumer", "")) or _OF_DISABLED_API.search(words)
@@ -76,37 +76,35 @@ def refusal_error(
     """The error for a refusal that is not caused by a missing role: a disabled API, the quota project, billing, a
     policy, a scope; None for any other. ``set_quota_project``: as in ``Identity``."""
     consumer = details.consumer or project
-    of_consumer = f"--project={shlex.quote(consumer)}"
-    cannot = f"Google does not let these credentials {doing}"
+    cannot = f"Can't {doing}"
     words, reasons = details.message, details.reasons
     if "USER_PROJECT_DENIED" in reasons:
-        what = f"{cannot}: the quota project {consumer} may not be used"
+        what = f"{cannot}: no permission to use the quota project {consumer}"
         return CloudError("permission-denied", what, words, _quota_project_hint(consumer, project, set_quota_project))
     if reasons & {"SERVICE_DISABLED", "accessNotConfigured"}:
         service = details.service or "compute.googleapis.com"
-        what = f"The API {service} is off in project {consumer}"
-        return CloudError(
-            "permission-denied", what, words, f"Enable it: gcloud services enable {service} {of_consumer}"
-        )
+        what = f"The API {service} is disabled in project {consumer}"
+        enable = shell_command("gcloud", "services", "enable", service, f"--project={consumer}")
+        return CloudError("permission-denied", what, words, f"Run {enable}")
     if "BILLING_DISABLED" in reasons or "billing to be enabled" in words:
-        link = f"gcloud billing projects link {shlex.quote(consumer)} --billing-account=ACCOUNT_ID"
-        return CloudError("permission-denied", f"Billing is off in project {consumer}", words, f"Enable it: {link}")
+        link = shell_command("gcloud", "billing", "projects", "link", consumer, "--billing-account=ACCOUNT_ID")
+        return CloudError("permission-denied", f"Billing is disabled in project {consumer}", words, f"Run {link}")
     if reasons.intersection(_POLICY_REASONS) or "organization's policy" in words or "organization policy" in words:
-        what = f"{cannot}: a policy of the organization forbids it"
-        hint = "Show this message to the organization's administrator"
+        what = f"{cannot}: an organization policy forbids it"
+        hint = "Send this message to the organization's administrator"
         return CloudError("permission-denied", what, words, hint)
     if reasons & {"CONSUMER_SUSPENDED", "CONSUMER_INVALID", "RESOURCE_PROJECT_INVALID"}:
-        what = f"Project {consumer} cannot be used"
-        return CloudError("permission-denied", what, words, f"See its state: gcloud projects describe {consumer}")
+        check = shell_command("gcloud", "projects", "describe", consumer)
+        return CloudError("permission-denied", f"Can't use project {consumer}", words, f"Check its state: {check}")
     if "ACCESS_TOKEN_SCOPE_INSUFFICIENT" in reasons or "insufficient authentication scopes" in words:
-        what = f"{cannot}: they lack the scope cloud-platform"
+        what = f"{cannot}: the credentials lack the scope cloud-platform"
         return CloudError("permission-denied", what, words, renew_hint)
     return None
 
 
 def permission_denied_error(details: ErrorDetails, doing: str, project: str) -> CloudError:
     """``permission-denied`` with the permission that Google names, and a role that grants it."""
-    what = f"These credentials may not {doing}" + (f": {details.permission} is missing" if details.permission else "")
+    what = f"No permission to {doing}" + (f": {details.permission} is missing" if details.permission else "")
     return CloudError("permission-denied", what, details.message, _grant_hint(details, project))
 
 
@@ -115,22 +113,24 @@ def _grant_hint(details: ErrorDetails, project: str) -> str:
     role = ROLES.get(details.permission) or ("roles/compute.instanceAdmin.v1" if service == "compute" else "")
     owner = details.owner or project
     if role:
-        binding = f"gcloud projects add-iam-policy-binding {shlex.quote(owner)} --member=user:EMAIL --role={role}"
-        return f"A project owner can grant it: {binding}"
+        return f"Ask a project owner to run {_binding_command(owner, role)}"
     if details.permission:
-        return f"Ask the owner of project {owner} for a role that has {details.permission}"
-    return f"Google names no permission; show this message to the owner of project {owner}"
+        return f"Ask the owner of project {owner} for a role that includes {details.permission}"
+    return f"Send this message to the owner of project {owner}; Google names no permission"
 
 
 def _quota_project_hint(consumer: str, project: str, set_command: str) -> str:
-    binding = (
-        f"gcloud projects add-iam-policy-binding {shlex.quote(consumer)} --member=user:EMAIL "
-        "--role=roles/serviceusage.serviceUsageConsumer"
-    )
+    binding = _binding_command(consumer, "roles/serviceusage.serviceUsageConsumer")
     if consumer == project or not set_command:
-        return f"A project owner can grant it: {binding}"
-    use = f"{set_command}{shlex.quote(project)}"
-    return f"Let requests count for {project}: {use}. Or an owner of {consumer} lets them count there: {binding}"
+        return f"Ask a project owner to run {binding}"
+    use = f"`{set_command}{quote_word(project)}`"
+    return f"Run {use}, or ask an owner of {consumer} to run {binding}"
+
+
+def _binding_command(project: str, role: str) -> str:
+    return shell_command(
+        "gcloud", "projects", "add-iam-policy-binding", project, "--member=user:EMAIL", f"--role={role}"
+    )
 
 
 def _metadata_items(infos: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -1,16 +1,16 @@
-"""Maps the exceptions of Google's client and the HTTP library to our errors; the only place that knows them."""
+"""Maps the exceptions of Google's client and the HTTP library to ``CloudError``; the only place that knows them."""
 
 from __future__ import annotations
 
 import os
 import re
-import shlex
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line, redact
+from ...core.shell_command import shell_command
 from . import auth_errors, error_info, gcloud_config
 from .transport_errors import exception_chain, unsent_error
 
@@ -52,7 +52,7 @@ class NotReady(InvalidRequest):
 
 
 def is_client_error(exc: Exception) -> bool:
-    """True if a request through Google's client raised ``exc``, rather than our own code."""
+    """True if a request through Google's client raised ``exc``, rather than this project's code."""
     import google.api_core.exceptions
     import google.auth.exceptions
     import google.protobuf.json_format  # type: ignore[import-untyped]  # protobuf ships no types
@@ -84,7 +84,7 @@ def map_error(
     identity: Identity,
     api_name: str = gcloud_config.COMPUTE.name,
 ) -> ApiFailure:
-    """What a failed request of ``identity`` means. ``doing`` completes "Compute Engine refuses to …"."""
+    """What a failed request of ``identity`` means. ``doing`` completes "can't …"."""
     import google.api_core.exceptions as api
     import google.auth.exceptions as auth
     import requests
@@ -96,23 +96,21 @@ def map_error(
     if isinstance(exc, auth.GoogleAuthError) or auth_errors.raised_while_refreshing(exc):
         if auth_errors.is_transient(exc):
             why = _connection_problem(exc) if isinstance(exc, auth.TransportError) else auth_errors.safe_message(exc)
-            return ApiFailure(CloudError("cloud-unreachable", "Google's sign-in does not answer", why), "unreachable")
+            return ApiFailure(CloudError("cloud-unreachable", "Can't reach Google's sign-in", why), "unreachable")
         return ApiFailure(
             auth_errors.credentials_error(
                 exc, project=project, renew_hint=identity.renew_hint, acts_as=identity.acts_as
             )
         )
     if not isinstance(exc, api.GoogleAPICallError):
-        return ApiFailure(unreachable_error(endpoint, f"what answers there is not the {api_name}", api_name), "busy")
+        return ApiFailure(unreachable_error(endpoint, f"the response is not from the {api_name}", api_name), "busy")
     details = _details(exc)
     why, reasons = details.message, details.reasons
     status = int(exc.code) if exc.code is not None else 0
     if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
-        return ApiFailure(unreachable_error(endpoint, f"it answers {status}: {why}", api_name), "busy")
+        return ApiFailure(unreachable_error(endpoint, f"it responds {status}: {why}", api_name), "busy")
     if status == 401:
-        return ApiFailure(
-            CloudError("no-credentials", "Google does not accept the credentials", why, identity.renew_hint)
-        )
+        return ApiFailure(CloudError("no-credentials", "Google rejects the credentials", why, identity.renew_hint))
     if status == 403:
         if any("quota" in reason.lower() for reason in reasons):
             return ApiFailure(quota_error(why, doing, project))
@@ -121,38 +119,38 @@ def map_error(
             or error_info.permission_denied_error(details, doing, project)
         )
     if status == 404:
-        return ApiFailure(NotFound("instance-not-found", f"Compute Engine knows nothing to {doing}", why))
+        return ApiFailure(NotFound("instance-not-found", f"Can't {doing}: not found", why))
     if "quota" in why.lower():
         return ApiFailure(quota_error(why, doing, project))
     if "resourceNotReady" in reasons:
-        return ApiFailure(NotReady("instance-not-startable", f"Compute Engine is not ready to {doing}", why), "busy")
-    return ApiFailure(InvalidRequest("instance-not-startable", f"Compute Engine refuses to {doing}", why))
+        return ApiFailure(NotReady("instance-not-startable", f"Can't {doing} yet", why), "busy")
+    return ApiFailure(InvalidRequest("instance-not-startable", f"Can't {doing}", why))
 
 
 def unusable_client_error(exc: Exception) -> CloudError:
     """The error for Google's own environment variables that its client cannot use."""
     variables = [name for name in CLIENT_VARIABLES if os.environ.get(name) is not None]
-    hint = f"Mend or unset {' and '.join(variables)}" if variables else ""
-    why = f"{' or '.join(variables) or 'the environment'} has a value that it refuses ({type(exc).__name__})"
-    return CloudError("cloud-unreachable", "Google's client cannot be set up", why, hint)
+    hint = f"Correct or unset {' and '.join(variables)}" if variables else ""
+    why = f"{' or '.join(variables) or 'the environment'} has an invalid value ({type(exc).__name__})"
+    return CloudError("cloud-unreachable", "Can't set up Google's client library", why, hint)
 
 
 def unreachable_error(endpoint: str, why: str, api_name: str = gcloud_config.COMPUTE.name) -> CloudError:
-    return CloudError("cloud-unreachable", f"The {api_name} at {endpoint} does not answer", why)
+    return CloudError("cloud-unreachable", f"Can't reach the {api_name} at {endpoint}", why)
 
 
 def quota_error(why: str, doing: str, project: str) -> CloudError:
     """``quota-exceeded`` with the command that shows the usage; a limit of 0 has to be requested instead."""
     found = _QUOTA.search(why)
-    of_project = f"--project={shlex.quote(project)}"
+    describe, of_project = ("gcloud", "compute"), f"--project={project}"
     if found and float(found["limit"].rstrip(".") or 0) == 0:
         page = f"https://console.cloud.google.com/iam-admin/quotas?project={quote(project, safe='')}"
-        hint = f"The project has none of {found['name']} yet. Ask for it: {page}"
+        hint = f"The project has no quota of {found['name']}. Request it on {page}"
     elif found and found["region"]:
-        hint = f"See what is used up: gcloud compute regions describe {found['region']} {of_project}"
+        hint = f"See the usage with {shell_command(*describe, 'regions', 'describe', found['region'], of_project)}"
     else:
-        hint = f"See what is used up: gcloud compute project-info describe {of_project}"
-    return CloudError("quota-exceeded", f"No quota left to {doing}", why, hint)
+        hint = f"See the usage with {shell_command(*describe, 'project-info', 'describe', of_project)}"
+    return CloudError("quota-exceeded", f"Quota exceeded: can't {doing}", why, hint)
 
 
 def _details(exc: api.GoogleAPICallError) -> error_info.ErrorDetails:
@@ -167,12 +165,12 @@ def _connection_problem(exc: Exception) -> str:
 
     links = exception_chain(exc)
     if is_timeout(exc):
-        return "there is no answer in time"
+        return "the request timed out"
     if any(isinstance(link, requests.exceptions.ProxyError) for link in links):
-        return "the proxy set in the environment cannot be used"
+        return "the proxy set in the environment can't be used"
     for link in links:
         if isinstance(link, ConnectionRefusedError):
-            return "nothing accepts connections there"
+            return "connection refused"
         if isinstance(link, OSError) and link.strerror and not isinstance(link, requests.exceptions.RequestException):
             return clean_line(link.strerror, error_info.MAX_WHY_CHARS)
     return clean_line(redact(str(exc)), error_info.MAX_WHY_CHARS)  # it repeats a header that cannot be sent

@@ -64,7 +64,7 @@ def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
     if not is_url(url, "http", "https"):
         raise CloudError(
             "cloud-unreachable",
-            f"The address of the {api.name} is not a URL",
+            f"Invalid address of the {api.name}",
             # The value is not shown: it may contain a password or a key.
             f"{api.variable} {'has a user name in it' if '@' in url else 'is not SCHEME://HOST[:PORT][/PATH]'}",
             "Set it to a URL such as http://127.0.0.1:PORT/compute/v1/, or unset it",

@@ -40,7 +40,7 @@ def unsent_error(exc: BaseException, environ: Mapping[str, str] = os.environ) ->
     elif proxy := next((name for name in proxies if not is_proxy_url(environ[name])), ""):
         why = f"{proxy} is not the address of an HTTP proxy"
         hint = f"Set {proxy} to http://HOST:PORT, with a URL-encoded USER:PASSWORD@ before HOST if needed, or unset it"
-    return CloudError("cloud-unreachable", "Requests to Google cannot be sent", why or type(exc).__name__, hint)
+    return CloudError("cloud-unreachable", "Can't send requests to Google", why or type(exc).__name__, hint)
 
 
 def is_proxy_url(address: str) -> bool:

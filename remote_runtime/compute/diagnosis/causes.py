@@ -14,7 +14,7 @@ from ...core.model import Instance
 from ...core.sanitize import clean_line
 from ..client.api import Api, open_api
 from ..instances import power, search, stop_reason
-from ..instances.convert import Connect, gcloud_args, seconds_since, status_of
+from ..instances.convert import Connect, gcloud_command, seconds_since, status_of
 from . import firewall_cause
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def diagnose(
     IAP afterwards, if there was one.
 
     The causes: `instance-stopped`, `instance-not-found`, `firewall-blocked`, `machine-booting`, `machine-not-booted`,
-    `disk-full`, `os-login-required`, `permission-denied`; and the code of ``through_iap`` where the firewall leaves
-    only that route open. Queries that these credentials may not make are skipped. Raises ``cloud-unreachable``.
+    `disk-full`, `os-login-required`, `permission-denied`; and the code of ``through_iap`` where the firewall allows
+    only that route. Queries that these credentials have no permission for are skipped. Raises ``cloud-unreachable``.
     """
     api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     try:
@@ -90,7 +90,7 @@ def diagnose(
 
 def not_running_error(api: Api, instance: Instance, status: str) -> RemoteRuntimeError:
     if status in power.COMING_UP:
-        return SshError("machine-booting", f"{instance.name} is just being started", f"its status is {status}")
+        return SshError("machine-booting", f"{instance.name} is starting", f"its status is {status}")
     stop = stop_reason.stop_reason(api, instance)
     why = f"{stop.description}; its status is {status}" if stop else f"its status is {status}"
     return CloudError("instance-stopped", f"{instance.name} is not running", why)
@@ -115,18 +115,18 @@ def _running_causes(
             "machine-booting",
             f"{instance.name} has not finished booting",
             "its serial console shows no SSH server and no login yet",
-            "`timeouts.ssh: 3m` in the profile waits longer",
+            "Set `timeouts.ssh: 3m` in the profile to wait longer",
         )
 
 
 def _try_query(api: Api, query: Callable[[], T]) -> T | None:
-    """None also if the credentials may not make the query."""
+    """None also if the credentials have no permission for the query."""
     try:
         return query()
     except CloudError as exc:
         if exc.code == "cloud-unreachable":
             raise
-        api.progress(f"Not told why: {exc.what}")
+        api.progress(f"Can't read the cause: {exc.what}")
         return None
 
 
@@ -139,12 +139,12 @@ def _boot_status(api: Api, instance: Instance) -> BootStatus:
 
 
 def _boot_failure(instance: Instance, boot: BootStatus) -> RemoteRuntimeError | None:
-    why = f'its serial console says "{boot.line}"'
+    why = f'its serial console shows "{boot.line}"'
     if boot.state == "disk-full":
-        hint = f"Make the disk larger, then restart: gcloud compute disks resize {gcloud_args(instance)} --size=SIZE"
+        hint = f"Run {gcloud_command('disks', 'resize', instance, '--size=SIZE')}, then restart the VM"
         return MachineError("disk-full", f"The disk of {instance.name} is full", why, hint)
     if what := _NOT_BOOTED.get(boot.state):
-        hint = f"See all of it: gcloud compute instances get-serial-port-output {gcloud_args(instance)}"
+        hint = f"See the boot log with {gcloud_command('instances', 'get-serial-port-output', instance)}"
         return SshError("machine-not-booted", what.format(instance.name), why, hint)
     return None
 
@@ -152,7 +152,7 @@ def _boot_failure(instance: Instance, boot: BootStatus) -> RemoteRuntimeError | 
 def _login_cause(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError | None:
     if not api.is_enabled(raw, "enable-oslogin"):
         return _missing_permission(
-            api, instance, (SET_METADATA_PERMISSION,), "put a key on it", "roles/compute.instanceAdmin.v1"
+            api, instance, (SET_METADATA_PERMISSION,), "add an SSH key to it", "roles/compute.instanceAdmin.v1"
         )
     if missing := _missing_permission(
         api, instance, (OS_LOGIN_PERMISSION, OS_ADMIN_LOGIN_PERMISSION), "log in to it", "roles/compute.osLogin"
@@ -160,9 +160,9 @@ def _login_cause(api: Api, instance: Instance, raw: compute_v1.Instance) -> Remo
         return missing
     return SshError(
         "os-login-required",
-        f"{instance.name} lets only OS Login users in",
-        "`enable-oslogin` is true in its metadata: keys in metadata and files do not count",
-        "See your login name and keys: gcloud compute os-login describe-profile",
+        f"{instance.name} accepts only OS Login users",
+        "`enable-oslogin` is true in its metadata: it ignores keys in metadata and files",
+        "See your login name and keys with `gcloud compute os-login describe-profile`",
     )
 
 
@@ -172,12 +172,12 @@ def _missing_permission(
     """None if the credentials have one of ``permissions``."""
     if search.granted_permissions(api, instance.name, instance.zone or "", permissions):
         return None
+    bind = ("instances", "add-iam-policy-binding")
     return CloudError(
         "permission-denied",
-        f"These credentials may not {doing}: {permissions[0]} is missing",
-        f"Compute Engine says so for {instance.name}",
-        f"A project owner can grant it: gcloud compute instances add-iam-policy-binding {gcloud_args(instance)} "
-        f"--member=user:EMAIL --role={role}",
+        f"No permission to {doing}: {permissions[0]} is missing",
+        f"Compute Engine reports it for {instance.name}",
+        f"Ask a project owner to run {gcloud_command(*bind, instance, '--member=user:EMAIL', f'--role={role}')}",
     )
 
 

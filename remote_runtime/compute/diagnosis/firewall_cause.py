@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-import shlex
 import socket
 from typing import TYPE_CHECKING
 
 from ...core.errors import CloudError, RemoteRuntimeError, SshError, from_code
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
+from ...core.shell_command import shell_command
 from ..client.api import Api
-from ..instances.convert import clean_name, gcloud_args
+from ..instances.convert import clean_name, gcloud_command
 from . import firewall_rules
 
 if TYPE_CHECKING:
@@ -66,12 +66,14 @@ def explain(
         to_open = iap if last_code == BACKEND_UNREACHABLE else tried
         return CloudError("firewall-blocked", what, why, _allow_hint(api, instance, interface, to_open.source))
     if through_iap is None:
-        return CloudError("firewall-blocked", what, why, "Set `target.connect: iap`: Identity-Aware Proxy is let in")
+        return CloudError(
+            "firewall-blocked", what, why, "Set `target.connect: iap`: the firewall allows Identity-Aware Proxy"
+        )
     return from_code(through_iap.code, what, why, through_iap.hint)
 
 
 def _local_source(instance: Instance, connect: str) -> tuple[firewall_rules.Network, str]:
-    """Behind NAT our public address is unknown: any address, then."""
+    """Behind NAT this computer's public address is unknown: then any address."""
     if connect == "internal" and (ours := _our_address(instance.address)):
         return ipaddress.ip_network(ours), f"this computer ({ours})"
     return firewall_rules.ANYWHERE[6 if ":" in instance.address else 4], "the internet"
@@ -90,9 +92,9 @@ def _our_address(towards: str) -> str:
 def _no_server_error(instance: Instance, iap: _Route) -> SshError:
     return SshError(
         BACKEND_UNREACHABLE,
-        f"The firewall lets {iap.description} in to tcp:{instance.port}",
-        "so no SSH server listens there",
-        f"See what it is doing: gcloud compute instances get-serial-port-output {gcloud_args(instance)}",
+        f"No SSH server listens on tcp:{instance.port}",
+        f"the firewall allows {iap.description}, which can't connect",
+        f"See the boot log with {gcloud_command('instances', 'get-serial-port-output', instance)}",
     )
 
 
@@ -103,13 +105,13 @@ def _blocked_message(
     verdict = tried.verdict
     if verdict.only_from:
         ranges = [_describe_range(each) for each in verdict.only_from[:5]]
-        what = f"The firewall lets tcp:{instance.port} in from {', '.join(ranges)} only"
+        what = f"The firewall allows tcp:{instance.port} only from {', '.join(ranges)}"
     elif other:
-        what = f"The firewall lets tcp:{instance.port} in neither from {tried.description} nor from {other.description}"
+        what = f"The firewall blocks tcp:{instance.port} from {tried.description} and from {other.description}"
     else:
-        what = f"The firewall lets no tcp:{instance.port} in from {tried.description}"
+        what = f"The firewall blocks tcp:{instance.port} from {tried.description}"
     if verdict.decided_by:
-        return what, f"{verdict.decided_by} refuses {'all others' if verdict.only_from else 'it'}"
+        return what, f"{verdict.decided_by} denies {'all others' if verdict.only_from else 'it'}"
     return what, f"no rule of network {_network_name(interface)} allows {'others' if verdict.only_from else 'it'}"
 
 
@@ -126,11 +128,9 @@ def _allow_hint(
     owner = clean_name(parts[parts.index("projects") + 1]) if "projects" in parts[:-1] else api.project
     yours = f"YOUR_ADDRESS/{source.max_prefixlen}"
     ranges = yours if source in firewall_rules.ANYWHERE.values() else str(source)
-    command = (
-        f"gcloud compute firewall-rules create allow-ssh-to-{instance.name} --project={shlex.quote(owner)} "
-        f"--network={shlex.quote(_network_name(interface))} --allow=tcp:{instance.port} --source-ranges={ranges}"
-    )
-    return f"Let it in: {command}"
+    create = ("gcloud", "compute", "firewall-rules", "create", f"allow-ssh-to-{instance.name}", f"--project={owner}")
+    rule = (f"--network={_network_name(interface)}", f"--allow=tcp:{instance.port}", f"--source-ranges={ranges}")
+    return f"Run {shell_command(*create, *rule)}"
 
 
 def _network_name(interface: compute_v1.NetworkInterface) -> str:

@@ -11,9 +11,9 @@ _ACK_EVERY_BYTES = 32 << 10
 
 
 class AckTracker:
-    """Keeps every chunk that we send until the relay acknowledges it: a resumed session sends the rest again.
+    """Keeps every chunk that is sent until the relay acknowledges it: a resumed session sends the rest again.
 
-    ``received``: bytes from the relay. ``unacknowledged``: bytes of ours that are kept, sent or not.
+    ``received``: bytes from the relay. ``unacknowledged``: bytes to the relay that are kept, sent or not.
     """
 
     def __init__(self) -> None:

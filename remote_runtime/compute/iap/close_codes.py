@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Literal
 
 from ...core.errors import SshError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
+from ..client.credential_sources import LOGIN_HINT
 
 Meaning = Literal["finished", "refused", "session_lost", "retry_later", "renew_token", "resumable"]
 _MEANINGS: dict[int, Meaning] = {
@@ -21,8 +22,8 @@ _MEANINGS: dict[int, Meaning] = {
     4010: "finished",  # end of the machine's stream
     4033: "refused",  # no permission
     4047: "retry_later",  # no such machine, or it is booting
-    4054: "refused",  # an organisation's policy
-    4074: "session_lost",  # bytes that we have not received are gone
+    4054: "refused",  # an organization policy
+    4074: "session_lost",  # bytes that have not arrived are gone
 }
 _MAX_REASON_CHARS = 200
 IAP_RANGE = "35.235.240.0/20"
@@ -53,46 +54,54 @@ class Close:
 
 def explain(close: Close, instance: Instance) -> SshError:
     """The error for a session that could not be opened."""
-    name, project = instance.name, shlex.quote(instance.project or "PROJECT")
+    name, project = instance.name, instance.project or "PROJECT_ID"
     if close.code == 4003:
         return SshError(
             "iap-backend-unreachable",
-            f"Identity-Aware Proxy cannot reach port {instance.port} of {name}",
-            f"the firewall keeps {IAP_RANGE} out, or no SSH server listens there ({close})",
-            f"Let IAP in: gcloud compute firewall-rules create allow-ssh-from-iap --project={project} "
-            f"--network=NETWORK --allow=tcp:{instance.port} --source-ranges={IAP_RANGE}",
+            f"Identity-Aware Proxy can't reach port {instance.port} of {name}",
+            f"the firewall blocks {IAP_RANGE}, or no SSH server listens there ({close})",
+            "Run "
+            + shell_command(
+                *("gcloud", "compute", "firewall-rules", "create", "allow-ssh-from-iap", f"--project={project}"),
+                *("--network=NETWORK", f"--allow=tcp:{instance.port}", f"--source-ranges={IAP_RANGE}"),
+            ),
         )
     if close.code == 4047:
         return SshError(
             "iap-backend-unreachable",
-            f"Identity-Aware Proxy does not find {name} in {instance.zone}",
+            f"Identity-Aware Proxy can't find {name} in {instance.zone}",
             f"it is booting, or has no network interface nic0 ({close})",
-            f"See its state: gcloud compute instances describe {shlex.quote(name)} --zone={instance.zone} "
-            f"--project={project}",
+            "See its state with "
+            + shell_command(
+                *("gcloud", "compute", "instances", "describe", name),
+                *(f"--zone={instance.zone}", f"--project={project}"),
+            ),
         )
     if close.code == 4054:
         return SshError(
             "iap-refused",
-            f"An organisation policy forbids Identity-Aware Proxy to connect to {name}",
+            f"An organization policy blocks Identity-Aware Proxy for {name}",
             str(close),
-            "Ask who administers the organisation, or set `target.connect: external` or `internal`",
+            "Ask the organization's administrator, or set `target.connect: external` or `internal`",
         )
     if close.code == 4033 or close.code == 403:
         return SshError(
             "iap-refused",
-            f"These credentials may not reach {name} through Identity-Aware Proxy: "
-            "iap.tunnelInstances.accessViaIAP is missing",
+            f"No permission to reach {name} through Identity-Aware Proxy: iap.tunnelInstances.accessViaIAP is missing",
             str(close),
-            f"A project owner can grant it: gcloud projects add-iam-policy-binding {project} "
-            "--member=user:EMAIL --role=roles/iap.tunnelResourceAccessor",
+            "Ask a project owner to run "
+            + shell_command(
+                *("gcloud", "projects", "add-iam-policy-binding", project),
+                *("--member=user:EMAIL", "--role=roles/iap.tunnelResourceAccessor"),
+            ),
         )
     if close.meaning == "renew_token":
         return SshError(
             "iap-refused",
-            "Identity-Aware Proxy does not accept the credentials",
+            "Identity-Aware Proxy rejects the credentials",
             str(close),
-            "Run: gcloud auth application-default login",
+            LOGIN_HINT,
         )
     if close.meaning == "refused":
-        return SshError("iap-refused", f"Identity-Aware Proxy refuses to connect to {name}", str(close))
+        return SshError("iap-refused", f"Identity-Aware Proxy refused to connect to {name}", str(close))
     return SshError("iap-unreachable", f"Identity-Aware Proxy did not connect to {name}", f"it closed with {close}")

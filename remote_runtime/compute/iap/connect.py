@@ -46,8 +46,8 @@ def relay_url(environ: Mapping[str, str]) -> str:
     problem = "has a user name in it" if "@" in url else f"is {url!r:.200}"
     raise SshError(
         "iap-unreachable",
-        "The address of Identity-Aware Proxy's relay cannot be used",
-        f"{URL_VARIABLE} {problem}; it takes wss://HOST/v4, and ws:// only for this computer",
+        "Invalid address of Identity-Aware Proxy's relay",
+        f"{URL_VARIABLE} {problem}; expected wss://HOST/v4, or ws:// for this computer",
         f"Correct {URL_VARIABLE}, or unset it",
     )
 
@@ -80,9 +80,9 @@ class RelayConnector:
             finally:
                 self._sock = None
         except TimeoutError as error:
-            raise ConnectionLost(f"it does not answer within {deadline.timeout_s:.0f} s") from error
+            raise ConnectionLost(f"no response within {deadline.timeout_s:.0f} s") from error
         except ssl.SSLCertVerificationError as error:
-            raise ConnectionLost(f"its certificate cannot be verified: {error.verify_message}") from error
+            raise ConnectionLost(f"its certificate can't be verified: {error.verify_message}") from error
         except OSError as error:
             raise ConnectionLost((error.strerror or str(error)).lower()) from error
 
@@ -96,7 +96,7 @@ class RelayConnector:
     def _set_current(self, sock: socket.socket) -> None:
         self._sock = sock
         if self._aborted:
-            raise ConnectionLost("called off")
+            raise ConnectionLost("cancelled")
 
     def _open(self, deadline: Deadline) -> socket.socket:
         relay = urlsplit(self.url)
@@ -158,12 +158,12 @@ class RelayConnector:
             sock.settimeout(_remaining_s(deadline))
             content = sock.recv(_MAX_RESPONSE_BYTES)
             if not content:
-                raise ConnectionLost("it closed the connection instead of an answer")
+                raise ConnectionLost("it closed the connection without a response")
             protocol.receive_data(content)
         if isinstance(protocol.handshake_exc, InvalidStatus):
             raise ClosedByRelay(Close(protocol.handshake_exc.response.status_code))
         if protocol.handshake_exc is not None:
-            raise ConnectionLost(f"what answers is no relay: {protocol.handshake_exc}")
+            raise ConnectionLost(f"it is not a relay: {protocol.handshake_exc}")
         return WebSocketConnection(sock, protocol)
 
     @cached_property
@@ -205,9 +205,9 @@ def proxy_for(relay: SplitResult, environ: Mapping[str, str]) -> SplitResult | N
     except ValueError:  # its message contains a part of the address
         is_address = False
     if not is_address:
-        raise ConnectionLost("HTTPS_PROXY is no address of a proxy; it takes http://HOST:PORT")
+        raise ConnectionLost("HTTPS_PROXY is invalid; expected http://HOST:PORT")
     if parts.scheme != "http":
-        raise ConnectionLost(f"HTTPS_PROXY names a proxy of kind {parts.scheme}://, and only http:// can be used")
+        raise ConnectionLost(f"HTTPS_PROXY is a {parts.scheme}:// proxy; only http:// is supported")
     return parts
 
 
@@ -232,4 +232,4 @@ def connect_through_proxy(
     status = response.split(b"\r\n", 1)[0].split(b" ", 2)
     if len(status) < 2 or status[1] != b"200":
         reason = b" ".join(status[1:]).decode("ascii", "replace")[:100]
-        raise ConnectionLost(f"the proxy {proxy.hostname} refuses to connect to {target}: {reason}")
+        raise ConnectionLost(f"the proxy {proxy.hostname} refused to connect to {target}: {reason}")

@@ -1,4 +1,4 @@
-"""Detects a relay that does not answer any more, by WebSocket pings."""
+"""Detects a relay that no longer responds, by WebSocket pings."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class SocketSelector:
 
 
 class RelayKeepalive:
-    """Pings a silent relay. It owes a reply if we have sent data since its last bytes, or if it has ever answered a
+    """Pings a silent relay. It owes a reply if data was sent since its last bytes, or if it has ever answered a
     ping."""
 
     def __init__(
         self, connection: WebSocketConnection, timeouts: RelayTimeouts, has_unacknowledged: Callable[[], bool]
     ) -> None:
-        """``has_unacknowledged``: True while data of ours are not acknowledged: pings sooner then, though no reply may
+        """``has_unacknowledged``: True while sent data are not acknowledged: pings sooner then, though no reply may
         be owed."""
         self._connection = connection
         self._has_unacknowledged = has_unacknowledged
@@ -88,7 +88,7 @@ class RelayKeepalive:
             self._connection.ping()
             self._pinged_at = now
         elif self._reply_due() or self._connection.answers_pings:
-            raise ConnectionLost(f"nothing was heard for {now - self._last_received_at():.0f} s")
+            raise ConnectionLost(f"nothing was received for {now - self._last_received_at():.0f} s")
         else:
             self._pinged_at = now
 

@@ -58,10 +58,10 @@ class IapSession:
                     continue
                 raise explain(error.close, instance) from error
             except ConnectionLost as error:
-                what = f"Identity-Aware Proxy's relay at {self._connector.host} does not answer"
+                what = f"Can't reach Identity-Aware Proxy's relay at {self._connector.host}"
                 raise SshError("iap-unreachable", what, str(error)) from error
             except Malformed as error:
-                what = f"{self._connector.host} does not speak as Identity-Aware Proxy's relay does"
+                what = f"{self._connector.host} is not an Identity-Aware Proxy relay"
                 raise SshError("iap-unreachable", what, str(error)) from error
         raise AssertionError("the last round returns or raises")
 
@@ -87,7 +87,7 @@ class IapSession:
         if meaning == "finished":
             raise SessionEnded(f"the machine closed the connection ({close})")
         if meaning == "session_lost":
-            raise SessionEnded(f"Identity-Aware Proxy has given the connection up ({close})")
+            raise SessionEnded(f"Identity-Aware Proxy ended the connection ({close})")
         if meaning in ("refused", "retry_later"):
             raise SessionEnded(str(explain(close, self._instance)))
         self._renew_token = meaning == "renew_token"
@@ -107,7 +107,7 @@ class IapSession:
             elif isinstance(first, Resumed) and self._sid:
                 self.acks.on_resume(first.received)
             else:
-                raise Malformed(f"it begins with {type(first).__name__}")
+                raise Malformed(f"its first message is {type(first).__name__}")
         except BaseException:
             connection.drop()
             raise
@@ -126,7 +126,7 @@ def _first_message(connection: WebSocketConnection, deadline: Deadline) -> Messa
             if raw_message is None and not connection.pending():
                 selector.select(min(_TICK_S, deadline.remaining_s()))
             deadline.check()
-    raise ConnectionLost(f"it does not begin within {deadline.timeout_s:.0f} s")
+    raise ConnectionLost(f"it sent no message within {deadline.timeout_s:.0f} s")
 
 
 class AccessTokens:
@@ -140,7 +140,7 @@ class AccessTokens:
     def get(self, *, renew: bool) -> str | None:
         """A valid token; None if the environment disables credentials. ``renew``: the previous token was refused.
 
-        Raises ``CloudError`` ``no-credentials``, and ``ConnectionLost`` if Google's sign-in does not answer.
+        Raises ``CloudError`` ``no-credentials``, and ``ConnectionLost`` if Google's sign-in does not respond.
         """
         if renew or self._identity is None or self._identity.credentials.expiry is None:
             self._identity = credentials.load(self._environ, self._url)  # the files may have changed

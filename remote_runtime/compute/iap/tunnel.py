@@ -84,7 +84,7 @@ class IapTunnel:
             except queue.Empty:
                 deadline.check()
                 if deadline.passed():
-                    what = "Identity-Aware Proxy does not connect"
+                    what = "Can't connect through Identity-Aware Proxy"
                     raise SshError("iap-unreachable", what, f"it took more than {deadline.timeout_s:.0f} s") from None
                 continue
             if error is not None:
@@ -215,7 +215,7 @@ class IapTunnel:
             keepalive.check()
 
     def _wait_s(self, keepalive: RelayKeepalive, *, busy: bool) -> float:
-        """``busy``: one of the sockets is not selected, so its end would not wake us."""
+        """``busy``: one of the sockets is not selected, so its end would not wake the thread."""
         if busy:
             return _TICK_S
         if self._acks.ack_due(idle=True):

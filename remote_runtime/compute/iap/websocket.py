@@ -17,7 +17,7 @@ from .close_codes import Close
 
 _READ_BYTES = 64 << 10
 _FULL_BYTES = 128 << 10
-# Well above our own data: the rest are pongs for a relay that sends pings and does not read.
+# Well above the tunnel's own data: the rest are pongs for a relay that sends pings and does not read.
 _MAX_QUEUED_BYTES = 1 << 20
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 _NO_CODE = 1005  # RFC 6455 7.4.1
@@ -118,9 +118,9 @@ class WebSocketConnection:
         if self._close is not None:
             raise ClosedByRelay(self._close)
         if len(self._send_buffer) > _MAX_QUEUED_BYTES:
-            raise ConnectionLost("the relay asks, and takes no answer")
+            raise ConnectionLost("the relay sends pings but reads no replies")
         if self._protocol.parser_exc is not None:
-            raise ConnectionLost(f"it sent what is no WebSocket's: {self._protocol.parser_exc}")
+            raise ConnectionLost(f"it sent an invalid WebSocket frame: {self._protocol.parser_exc}")
 
     def _read(self) -> bool:
         """True if bytes came."""
@@ -131,7 +131,7 @@ class WebSocketConnection:
         except OSError as error:
             raise ConnectionLost(_describe(error)) from error
         if not content:
-            raise ConnectionLost("the relay closed the connection without a word")
+            raise ConnectionLost("the relay closed the connection")
         self.last_received_at = time.monotonic()
         self._protocol.receive_data(content)
         return True

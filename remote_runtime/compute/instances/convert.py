@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import shlex
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.errors import CloudError
 from ...core.model import Instance
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 Connect = Literal["auto", "external", "internal", "iap"]
 MAX_NAME_CHARS = 63
-_SET_BY_PROFILE = "the profile says so"
+_SET_BY_PROFILE = "set in the profile"
 _NO_EXTERNAL = "it has no external address"
 COMPLETE_WARNINGS = ("", "NO_RESULTS_ON_PAGE")  # warnings of a scope that was searched
 NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -58,8 +58,8 @@ def check_names(raw: compute_v1.Instance, endpoint: str) -> None:
     """Its name, zone and id become part of further requests. Raises ``CloudError`` ``cloud-unreachable`` if they cannot
     be Compute Engine's."""
     if not (NAME.fullmatch(raw.name) and NAME.fullmatch(raw.zone.rsplit("/", 1)[-1]) and raw.id):
-        why = f"it names an instance {clean_name(raw.name)!r} in zone {clean_name(raw.zone)!r}"
-        raise CloudError("cloud-unreachable", f"What answers at {endpoint} is not the Compute Engine API", why)
+        why = f"it returned an instance {clean_name(raw.name)!r} in zone {clean_name(raw.zone)!r}"
+        raise CloudError("cloud-unreachable", f"{endpoint} is not the Compute Engine API", why)
 
 
 def has_local_ssd(raw: compute_v1.Instance) -> bool:
@@ -108,16 +108,18 @@ def check_connectable(raw: compute_v1.Instance, connect: Connect) -> None:
         raise CloudError(
             "no-address",
             f"{clean_name(raw.name)} has no external address",
-            "the profile says `target.connect: external`",
-            "Set `target.connect: auto`, which goes through Identity-Aware Proxy then, or give it an address: "
-            f"gcloud compute instances add-access-config {gcloud_args(to_instance(raw, '', connect))}",
+            "the profile sets `target.connect: external`",
+            "Set `target.connect: auto` to connect through Identity-Aware Proxy, or add an address with "
+            + gcloud_command("instances", "add-access-config", to_instance(raw, "", connect)),
         )
 
 
-def gcloud_args(instance: Instance) -> str:
-    """``NAME --zone=ZONE --project=PROJECT``, quoted for a gcloud command in a hint."""
-    words = [instance.name, f"--zone={instance.zone}"] + ([f"--project={instance.project}"] if instance.project else [])
-    return " ".join(shlex.quote(each) for each in words)
+def gcloud_command(group: str, verb: str, instance: Instance, *options: str) -> str:
+    """`gcloud compute GROUP VERB NAME --zone=ZONE --project=PROJECT OPTIONS`, for a hint."""
+    of_project = [f"--project={instance.project}"] if instance.project else []
+    return shell_command(
+        "gcloud", "compute", group, verb, instance.name, f"--zone={instance.zone}", *of_project, *options
+    )
 
 
 def last_segment(url: str) -> str:

@@ -33,7 +33,7 @@ def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: D
         default = gcloud_config.SourcedValue("", "")
     try:
         if identity.is_anonymous and endpoint == gcloud_config.RESOURCE_MANAGER.default:
-            raise CloudError("no-credentials", "Without credentials nobody is asked")
+            raise CloudError("no-credentials", "Not signed in to Google Cloud")
         ids, why = _project_ids(identity, endpoint, deadline.within(PROJECTS_TIMEOUT_S)), ""
     except Interrupted:
         raise
@@ -49,7 +49,7 @@ def list_instances(
     api = open_api(environ, progress=progress, deadline=deadline, project=project)
     listing = search.list_all(api, "")
     if zones := ", ".join(listing.unreachable_zones):
-        progress(f"Instances in {zones} are not listed: Compute Engine does not answer there")
+        progress(f"Instances in {zones} are not listed: Compute Engine does not respond for these zones")
     return [_summary(raw) for raw in listing.instances]
 
 
@@ -90,7 +90,7 @@ def _project_ids(identity: credentials.Identity, endpoint: str, deadline: Deadli
                     api_name=gcloud_config.RESOURCE_MANAGER.name,
                 ).error from None  # its message may contain the credentials
             if answer.status_code != 200 or not isinstance(found, dict):
-                raise CloudError("permission-denied", "The projects may not be listed", _error_message(found))
+                raise CloudError("permission-denied", "No permission to list the projects", _error_message(found))
             ids += parse_project_ids(found.get("projects"))
             query["pageToken"] = str(found.get("nextPageToken", ""))
             if not query["pageToken"] or len(ids) >= MAX_PROJECTS:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-import shlex
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.model import Instance
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
 from ..client import error_info
 from ..client.api import Api
 from ..client.error_mapping import NotReady, quota_error
 from . import search
-from .convert import NAME, has_local_ssd, last_segment, unreachable_zones_in
+from .convert import NAME, gcloud_command, has_local_ssd, last_segment, unreachable_zones_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -54,7 +55,7 @@ def wait_until_done(
     while operation.status != compute_v1.Operation.Status.DONE:
         on_poll()
         if api.deadline.passed():
-            what = f"The wait to {action} {instance.name} took more than {api.deadline.timeout_s:.0f} s"
+            what = f"The request to {action} {instance.name} took more than {api.deadline.timeout_s:.0f} s"
             raise DeadlinePassed(what, f"last: {api.last_message}" if api.last_message else "", api.timeout_hint)
         asked_at = time.monotonic()
         operation = _wait(api, action, instance, operation)
@@ -75,10 +76,10 @@ def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Opera
             return operation
 
     if not NAME.fullmatch(operation.name):
-        what = f"What answers at {api.endpoint} is not the Compute Engine API"
-        raise CloudError("cloud-unreachable", what, f"it names an operation {clean_line(operation.name, 63)!r}")
+        what = f"{api.endpoint} is not the Compute Engine API"
+        raise CloudError("cloud-unreachable", what, f"it returned an operation {clean_line(operation.name, 63)!r}")
     request = {"project": api.project, "zone": instance.zone, "operation": operation.name}
-    return api.call(wait, request, doing=f"see how the wait to {action} {instance.name} goes")
+    return api.call(wait, request, doing=f"check the request to {action} {instance.name}")
 
 
 def _operation_error(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
@@ -89,7 +90,7 @@ def _operation_error(api: Api, action: str, instance: Instance, operation: compu
     why = f"{code}: {message}" if message else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
-        return CloudError("instance-not-startable", f"Zone {instance.zone} has no room for {instance.name}", why,
+        return CloudError("instance-not-startable", f"Zone {instance.zone} has no capacity for {instance.name}", why,
                           _other_zones(api, instance, operation))  # fmt: skip
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
         return quota_error(why, f"{action} {instance.name}", api.project)
@@ -109,25 +110,20 @@ def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) 
         for detail in error.error_details:
             zones_available = detail.error_info.metadatas.get("zonesAvailable", "")
             if _ZONES.fullmatch(zones_available):
-                return f"Try again later, or move the instance to a zone with room: {zones_available}"
+                return f"Try again later, or move the instance to a zone with capacity: {zones_available}"
     kind, others = zones_with_machine_type(api, instance)
     if others:
         return f"Try again later, or move the instance to a zone of the region that has {kind}: {', '.join(others)}"
     if kind:
         return f"Try again later: no other zone of the region has {kind}"
     region = (instance.zone or "").rsplit("-", 1)[0]
-    return (
-        "Try again later, or move the instance to another zone of the region: "
-        f'gcloud compute zones list --filter="region:{region}" --project={api.project}'
-    )
+    zones = shell_command("gcloud", "compute", "zones", "list", f"--filter=region:{region}", f"--project={api.project}")
+    return f"Try again later, or move the instance to another zone of the region: {zones}"
 
 
 def _missing_disk_error(instance: Instance, what: str, why: str, disk: str) -> CloudError:
-    found = f"the disk {disk} of {instance.name} is gone"
-    restore = (
-        f"gcloud compute disks create {shlex.quote(disk)} --zone={instance.zone} --project={instance.project} "
-        "--source-snapshot=SNAPSHOT"
-    )
+    found = f"its disk {disk} does not exist"
+    restore = gcloud_command("disks", "create", replace(instance, name=disk), "--source-snapshot=SNAPSHOT")
     return CloudError("instance-not-startable", f"{what}: {found}", why, f"Restore it from a snapshot: {restore}")
 
 
@@ -145,7 +141,7 @@ def zones_with_machine_type(api: Api, instance: Instance) -> tuple[str, list[str
             zones &= _zones_offering(api, api.client(compute_v1.AcceleratorTypesClient), "accelerator_types", gpu)
             kind = f"{kind} with {gpu}"
     except (CloudError, DeadlinePassed) as exc:  # the error is that the instance does not start
-        api.progress(f"Other zones cannot be read: {exc.what}")
+        api.progress(f"Can't list other zones: {exc.what}")
         return "", []
     region = (instance.zone or "").rpartition("-")[0]
     others = sorted(zone for zone in zones if zone.rpartition("-")[0] == region and zone != instance.zone)
@@ -164,7 +160,7 @@ def _zones_offering(api: Api, client: Any, what: str, name: str) -> set[str]:
 
     method: Callable[..., tuple[set[str], set[str]]] = listed
     request = {"project": api.project, "filter": f'name = "{name}"'}
-    offering, unreachable = api.call(method, request, doing=f"see which zones have {name}")
+    offering, unreachable = api.call(method, request, doing=f"list the zones that have {name}")
     if unreachable:
-        raise CloudError("cloud-unreachable", f"Compute Engine does not answer for {', '.join(sorted(unreachable))}")
+        raise CloudError("cloud-unreachable", f"Compute Engine does not respond for {', '.join(sorted(unreachable))}")
     return offering

@@ -12,7 +12,7 @@ from ...core.model import Instance
 from ..client.api import Api
 from ..client.error_mapping import InvalidRequest, NotReady
 from . import operations, search, stop_reason
-from .convert import gcloud_args, has_local_ssd, status_of
+from .convert import gcloud_command, has_local_ssd, status_of
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -83,9 +83,9 @@ class StatusPoller:
     def timeout_error(self) -> DeadlinePassed:
         within_s = self.api.deadline.timeout_s
         what = f"{self.instance.name} was not {self.goal} within {within_s:.{0 if within_s >= 1 else 1}f} s"
-        allowed = f"{self.api.timeout_hint}, or see" if self.api.timeout_hint else "See"
-        hint = f"{allowed} how it does: gcloud compute instances describe {gcloud_args(self.instance)}"
-        why = f"its status is {self.status}" + (f"; Compute Engine says: {self.rejection}" if self.rejection else "")
+        allowed = f"{self.api.timeout_hint}, or check" if self.api.timeout_hint else "Check"
+        hint = f"{allowed} its status with {gcloud_command('instances', 'describe', self.instance)}"
+        why = f"its status is {self.status}" + (f"; Compute Engine reports: {self.rejection}" if self.rejection else "")
         return DeadlinePassed(what, why, hint)
 
 
@@ -105,10 +105,10 @@ def ensure_running(
     before_start: Callable[[Instance], None],
     forbidden_by_profile: bool = False,
 ) -> str | None:
-    """Returns when the instance runs: the status from which we started or resumed it, None if we did not.
+    """Returns when the instance runs: the status from which it was started or resumed, None if it ran already.
 
     ``before_start`` is called with the instance and its ``started_from`` before the request is sent, and again without
-    that if the request is refused because somebody else has started the instance. ``may_start``: as for ``find``.
+    that if the request is refused because another client has started the instance. ``may_start``: as for ``find``.
     """
     started_from: str | None = None
     while (status := poller.status) != "RUNNING":
@@ -119,7 +119,7 @@ def ensure_running(
         elif status in GOING_DOWN:
             poller.report("Waiting for {} to stop, to start it again")
         elif status not in DOWN:
-            what = f"{poller.instance.name} can be neither used nor started"
+            what = f"Can't start {poller.instance.name}"
             raise CloudError("instance-not-startable", what, f"its status is {status}")
         elif started_from is not None:
             raise _stopped_again_error(poller.instance, status)
@@ -135,7 +135,7 @@ def ensure_running(
                 if poller.status not in UP and not isinstance(exc, NotReady):
                     raise
                 poller.rejection = exc.why
-                started_from = None  # somebody else started it: not ours to stop again
+                started_from = None  # another client started it: the rollback leaves it running
                 before_start(replace(poller.instance, status=poller.status))
                 if poller.status not in UP:
                     poller.wait_and_poll()
@@ -177,13 +177,11 @@ def _request_down(poller: StatusPoller, action: str) -> compute_v1.Operation | N
         except InvalidRequest as exc:
             if poller.status not in COMING_UP and not isinstance(exc, NotReady):
                 if action == "suspend" and has_local_ssd(poller.raw):
-                    discard = (
-                        f"gcloud compute instances suspend {gcloud_args(poller.instance)} --discard-local-ssd=true"
-                    )
-                    exc.hint = f"What is on its Local SSD was to be kept. To lose it: {discard}"
+                    discard = gcloud_command("instances", "suspend", poller.instance, "--discard-local-ssd=true")
+                    exc.hint = f"To discard the data on its Local SSD, run {discard}"
                 raise
             poller.rejection = exc.why
-        poller.report(f"Waiting until {{}} can be told to {action}")
+        poller.report(f"Waiting until {{}} accepts a request to {action}")
         poller.goal = f"ready to {action}"
         poller.wait_and_poll()
     return None
@@ -224,7 +222,7 @@ def _check_preempted(poller: StatusPoller) -> None:
     stop = stop_reason.stop_reason(poller.api, poller.instance)
     if stop is None or not stop.preempted:
         raise _not_running_error(poller, stop, forbidden_by_profile=False)
-    poller.api.progress(f"{poller.instance.name} is started again: {stop.description}")
+    poller.api.progress(f"Starting {poller.instance.name} again: {stop.description}")
 
 
 def _not_running_error(
@@ -233,12 +231,12 @@ def _not_running_error(
     instance, status = poller.instance, poller.status
     verb = "resume" if status in ("SUSPENDED", "SUSPENDING") else "start"
     why = f"{stop.description}; its status is {status}" if stop else f"its status is {status}"
-    by_hand = f"gcloud compute instances {verb} {gcloud_args(instance)}"
+    by_hand = gcloud_command("instances", verb, instance)
     if forbidden_by_profile:
-        why += ", and the profile says `target.start: false`"
-        hint = f"Set `target.start: true`, or run: {by_hand}"
+        why += ", and the profile sets `target.start: false`"
+        hint = f"Set `target.start: true`, or run {by_hand}"
     else:
-        hint = f"`remote-runtime up` starts it again, or run: {by_hand}"
+        hint = f"Run `remote-runtime up PROFILE`, or {by_hand}"
     return CloudError("instance-stopped", f"{instance.name} is not running", why, hint)
 
 
@@ -247,5 +245,5 @@ def _stopped_again_error(instance: Instance, status: str) -> CloudError:
         "instance-not-startable",
         f"{instance.name} started and stopped again",
         f"its status is {status}",
-        f"See why: gcloud compute instances get-serial-port-output {gcloud_args(instance)}",
+        f"See the boot log with {gcloud_command('instances', 'get-serial-port-output', instance)}",
     )

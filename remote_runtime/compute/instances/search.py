@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.profile import GceTarget
+from ...core.shell_command import shell_command
 from ..client.api import Api
 from ..client.error_mapping import InvalidRequest, NotFound
 from ..client.gcloud_config import SourcedValue
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 500
-# Similar names are searched among MAX_INSTANCES; an error lists MAX_SHOWN matches.
+# Similar names are taken from MAX_INSTANCES; an error lists MAX_SHOWN matches, or MAX_NAMED others.
 MAX_INSTANCES = 2000
 MAX_SHOWN = 10
+MAX_NAMED = 5
 
 
 @fast_dataclass(frozen=True)
@@ -59,7 +61,7 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
         raise _not_found_error(api, target, zone if strict else None, None)
     check_names(found[0], api.endpoint)
     if unreachable:
-        api.progress(f"Not looked for in {', '.join(unreachable)}: Compute Engine does not answer there")
+        api.progress(f"Skipped {', '.join(unreachable)}: Compute Engine does not respond for these zones")
     return found[0]
 
 
@@ -79,7 +81,7 @@ def granted_permissions(api: Api, name: str, zone: str, permissions: Iterable[st
         "resource": name,
         "test_permissions_request_resource": {"permissions": list(permissions)},
     }
-    answer = api.call(api.instances.test_iam_permissions, request, doing=f"ask for the permissions on {name}")
+    answer = api.call(api.instances.test_iam_permissions, request, doing=f"read the permissions on {name}")
     return set(answer.permissions)
 
 
@@ -129,40 +131,43 @@ def _zones_unavailable_error(target: GceTarget, zones: Sequence[str]) -> CloudEr
     wanted = f"instance {target.instance}" if target.instance else "instance with the profile's labels"
     return CloudError(
         "cloud-unreachable",
-        f"Compute Engine does not answer for {', '.join(zones)}",
-        f"there is no {wanted} in the zones that answered",
-        "Try again later. See which zones are up: https://status.cloud.google.com",
+        f"Compute Engine does not respond for {', '.join(zones)}",
+        f"there is no {wanted} in the zones that responded",
+        "Try again later; https://status.cloud.google.com shows outages",
     )
 
 
 def _not_found_error(api: Api, target: GceTarget, zone: SourcedValue | None, exc: NotFound | None) -> CloudError:
     where = f"project {api.project}" + (f", zone {zone.value}" if zone else ", in any zone")
-    of_project = f"gcloud compute instances list --project={api.project}"
-    if not target.instance:
-        labels = ", ".join(f"{key}={value}" for key, value in target.labels.items())
-        what = f"No instance with the labels {labels} in {where}"
-        return CloudError("instance-not-found", what, hint=f"List what is there: {of_project}")
-    what = f"No instance {target.instance} in {where}"
+    labels = ", ".join(f"{key}={value}" for key, value in target.labels.items())
+    what = f"No instance {target.instance or f'with the labels {labels}'} in {where}"
     try:
         others = list_all(api, "")
     except NotFound as missing:
         # The project does not exist.
-        return CloudError("instance-not-found", what, missing.why, "See which projects there are: gcloud projects list")
+        return CloudError("instance-not-found", what, missing.why, "List your projects with `gcloud projects list`")
     elsewhere = [last_segment(raw.zone) for raw in others.instances if raw.name == target.instance]
     if elsewhere:
         why = f"it is in {' and '.join(elsewhere)}"
-        return CloudError("instance-not-found", what, why, f"Set `target.zone: {elsewhere[0]}`, or leave the zone out")
-    similar = difflib.get_close_matches(
-        target.instance, {clean_name(raw.name) for raw in others.instances}, n=3, cutoff=0.5
-    )
-    if similar:
-        why = f"similar names there: {', '.join(similar)}"
-        hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`, or list what is there: {of_project}"
-        return CloudError("instance-not-found", what, why, hint)
-    count = len(others.instances)
-    unseen = f"; {', '.join(others.unreachable_zones)} did not answer" if others.unreachable_zones else ""
-    why = exc.why if exc and not count else f"the project has {count or 'no'} instances{unseen}"
-    return CloudError("instance-not-found", what, why, f"List what is there: {of_project}")
+        return CloudError("instance-not-found", what, why, f"Set `target.zone: {elsewhere[0]}`, or remove the zone")
+    names = list(dict.fromkeys(clean_name(raw.name) for raw in others.instances))
+    similar = difflib.get_close_matches(target.instance or "", names, n=MAX_NAMED, cutoff=0.5)
+    unseen = f"; {', '.join(others.unreachable_zones)} did not respond" if others.unreachable_zones else ""
+    why = exc.why if exc and not names else f"{_named(api.project, others.instances, similar)}{unseen}"
+    list_command = shell_command("gcloud", "compute", "instances", "list", f"--project={api.project}")
+    hint = f"Did you mean {similar[0]}? Set `target.instance: {similar[0]}`" if similar else f"Run {list_command}"
+    return CloudError("instance-not-found", what, why, hint)
+
+
+def _named(project: str, instances: Sequence[compute_v1.Instance], first: Sequence[str]) -> str:
+    """Which instances the project has; those called as ``first`` are shown first."""
+    if not instances:
+        return f"Project {project} has no instances"
+    order = {name: rank for rank, name in enumerate(first)}
+    ranked = sorted(instances, key=lambda raw: order.get(clean_name(raw.name), len(order)))
+    shown = [f"{clean_name(raw.name)} ({last_segment(raw.zone)}, {status_of(raw)})" for raw in ranked[:MAX_NAMED]]
+    more = f" and {len(ranked) - MAX_NAMED} more" if len(ranked) > MAX_NAMED else ""
+    return f"Instances in {project}: {', '.join(shown)}{more}"
 
 
 def _ambiguous_error(target: GceTarget, found: Sequence[compute_v1.Instance]) -> CloudError:
@@ -171,7 +176,7 @@ def _ambiguous_error(target: GceTarget, found: Sequence[compute_v1.Instance]) ->
     wanted = f"the name {target.instance}" if target.instance else "the profile's labels"
     return CloudError(
         "instance-ambiguous",
-        f"{len(found)} instances fit {wanted}",
+        f"{len(found)} instances match {wanted}",
         ", ".join(shown) + more,
-        "Set `target.zone`" if target.instance else "Set `target.instance`, or more labels",
+        "Set `target.zone`" if target.instance else "Set `target.instance`, or more `target.labels`",
     )

@@ -20,7 +20,7 @@ _DESCRIPTIONS = {
     PREEMPTED: "Compute Engine preempted it",
     "compute.instances.guestTerminate": "it was shut down from inside",
     "compute.instances.hostError": "its host failed",
-    "compute.instances.terminateOnHostMaintenance": "its host was taken out for maintenance",
+    "compute.instances.terminateOnHostMaintenance": "its host needed maintenance",
     "compute.instances.scheduledStop": "an instance schedule stopped it",
     "stop": "{user} stopped it",
     "suspend": "{user} suspended it",
@@ -51,9 +51,9 @@ def stop_reason(api: Api, instance: Instance) -> StopReason | None:
 
     request = {"project": api.project, "zone": instance.zone, "filter": f"targetId = {instance.id}"}
     try:
-        operations = api.call(listed, request, doing=f"see what stopped {instance.name}")
+        operations = api.call(listed, request, doing=f"read what stopped {instance.name}")
     except (CloudError, DeadlinePassed) as exc:  # the error is that the instance is stopped
-        api.progress(f"What stopped {instance.name} cannot be read: {exc.why or exc.what}")
+        api.progress(f"Can't read what stopped {instance.name}: {exc.why or exc.what}")
         return None
     stops = [
         each
@@ -63,7 +63,7 @@ def stop_reason(api: Api, instance: Instance) -> StopReason | None:
     if not stops:
         return None
     last = max(stops, key=_inserted_at)
-    template = _DESCRIPTIONS[last.operation_type].format(user=clean_line(last.user, 100) or "somebody")
+    template = _DESCRIPTIONS[last.operation_type].format(user=clean_line(last.user, 100) or "a user")
     when = parse_time(last.end_time) or parse_time(last.insert_time)
     description = f"{template} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else template
     return StopReason(last.operation_type == PREEMPTED, description)

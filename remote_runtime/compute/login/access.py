@@ -27,7 +27,7 @@ TWO_FACTOR_FLAG = "enable-oslogin-2fa"
 
 
 def read_access(api: Api, raw: compute_v1.Instance, login: LoginIdentity) -> LoginAccess:
-    """The access of ``login``; changes nothing. Raises ``CloudError`` if OS Login is on and does not answer."""
+    """The access of ``login``; changes nothing. Raises ``CloudError`` if OS Login is on and does not respond."""
     if api.is_enabled(raw, OS_LOGIN_FLAG):
         access = os_login.read_access(api, login)
         return dataclasses.replace(access, two_factor=api.is_enabled(raw, TWO_FACTOR_FLAG))
@@ -53,8 +53,8 @@ def grant_access(
     remove it from then on.
 
     Writes nothing while the key is accepted; with ``renew``, while it is accepted for at least half of ``lifetime_s``.
-    ``previous_keys``: keys that we installed before, which the new one replaces. A key that somebody else installed is
-    not returned as ours. Raises ``key-not-added`` among others.
+    ``previous_keys``: keys that remote-runtime installed before, which the new one replaces. A key that
+    another program installed is not returned as ``added``. Raises ``key-not-added`` among others.
     """
     api = open_api(environ, progress=progress, deadline=deadline, project=instance.project or "")
     raw = power.reload(api, instance)

@@ -2,7 +2,7 @@
 
 ``ssh-keys`` has an entry a line, ``USER:TYPE BASE64`` and a comment, or ``google-ssh`` and JSON
 (https://cloud.google.com/compute/docs/connect/add-ssh-keys). The whole metadata is written with the fingerprint that
-was read; if somebody else has written it meanwhile, it is read again.
+was read; if another client has written it meanwhile, it is read again.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ def add_key(
             return value  # the response to the first request was lost
         return with_entry(value, line, without=old, key=new.key, now=time.time())
 
-    _update_metadata(api, instance, raw, change, doing=f"put a key on {instance.name}")
+    _update_metadata(api, instance, raw, change, doing=f"add an SSH key to {instance.name}")
 
 
 def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...]) -> None:
-    """Removes the entries that we wrote, and expired entries of the same keys. Does nothing if the instance is gone."""
+    """Removes these entries, and expired entries of the same keys. Does nothing if the instance is gone."""
     try:
         raw = power.reload(api, instance)
     except CloudError as exc:
@@ -80,7 +80,7 @@ def remove_keys(api: Api, instance: Instance, installed: tuple[InstalledKey, ...
             value = None if value is None else without_entries(value, lines, key=key, now=time.time())
         return value
 
-    _update_metadata(api, instance, raw, change, doing=f"take our key off {instance.name}")
+    _update_metadata(api, instance, raw, change, doing=f"remove the SSH key from {instance.name}")
 
 
 def _effective_entries(api: Api, raw: compute_v1.Instance) -> list[KeyEntry]:
@@ -104,12 +104,12 @@ def _update_metadata(api: Api, instance: Instance, raw: compute_v1.Instance, edi
         if metadata is None or _set_metadata(api, instance, metadata, doing):
             return
         if attempt == 3:
-            api.progress(f"Trying again to {doing}: others write its metadata too")
+            api.progress(f"Retrying to {doing}: other clients write its metadata too")
         api.deadline.sleep(random.uniform(0.2, 1.0) * PAUSE_S * min(attempt, 5))  # noqa: S311  # not a secret
         if api.deadline.passed():
             break
         raw = power.reload(api, instance)
-    raise DeadlinePassed(f"The time to {doing} was over", "others keep writing its metadata", api.timeout_hint)
+    raise DeadlinePassed(f"Timed out: can't {doing}", "other clients keep writing its metadata", api.timeout_hint)
 
 
 def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Metadata | None:
@@ -131,7 +131,7 @@ def _edited_metadata(metadata: compute_v1.Metadata, edit: Edit) -> compute_v1.Me
 
 
 def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, doing: str) -> bool:
-    """False if somebody else has written the metadata meanwhile."""
+    """False if another client has written the metadata meanwhile."""
     from google.api_core.exceptions import PreconditionFailed
 
     def write(*, request: dict[str, Any], retry: None, timeout: float) -> compute_v1.Operation | None:
@@ -151,7 +151,7 @@ def _set_metadata(api: Api, instance: Instance, metadata: compute_v1.Metadata, d
             raise
         if _CONDITION_NOT_MET in exc.why:
             return False
-        raise CloudError("key-not-added", f"Compute Engine refuses to {doing}", exc.why) from exc
+        raise CloudError("key-not-added", f"Can't {doing}", exc.why) from exc
     return True
 
 

@@ -1,6 +1,6 @@
 """OS Login: the account and the SSH keys of a Google account, which are valid on every instance.
 
-Uses the REST API v1 and google-auth: Google's client library for it is not among our dependencies.
+Uses the REST API v1 and google-auth: Google's client library for it is not among the dependencies.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def import_key(api: Api, new: InstalledKey, login: LoginIdentity, *, no_expiry: 
     name = _key_name(_profile(client, api.project), new.key)
     body = {} if no_expiry else {"expirationTimeUsec": str(new.until * 1_000_000)}
     if name and not no_expiry:
-        doing = "renew our key in OS Login"
+        doing = "renew the SSH key in OS Login"
         client.request("PATCH", f"/sshPublicKeys/{name}", doing, query={"updateMask": "expirationTimeUsec"}, body=body)
         profile = _profile(client, api.project)
     else:
@@ -67,7 +67,7 @@ def import_key(api: Api, new: InstalledKey, login: LoginIdentity, *, no_expiry: 
         profile = _import(client, api.project, {"key": new.key, **body})
     access = _access(profile, dataclasses.replace(login, keys=(new.key,)))
     if not access.user:
-        raise CloudError("key-not-added", f"OS Login gives {client.email} no account in project {api.project}")
+        raise CloudError("key-not-added", f"{client.email} has no OS Login account in project {api.project}")
     return access
 
 
@@ -76,7 +76,7 @@ def delete_key(api: Api, key: InstalledKey) -> None:
     name = _key_name(_profile(client, ""), key.key)
     if name:
         try:
-            client.request("DELETE", f"/sshPublicKeys/{name}", "take our key out of OS Login", query={})
+            client.request("DELETE", f"/sshPublicKeys/{name}", "remove the SSH key from OS Login", query={})
         except NotFound:
             return
 
@@ -99,7 +99,7 @@ def _profile(client: OsLoginClient, project: str) -> dict[str, Any]:
 
 def _import(client: OsLoginClient, project: str, body: Mapping[str, str]) -> dict[str, Any]:
     query = {"projectId": project}
-    answer = client.request("POST", ":importSshPublicKey", "put our key into OS Login", query=query, body=body)
+    answer = client.request("POST", ":importSshPublicKey", "add the SSH key to OS Login", query=query, body=body)
     profile = answer.get("loginProfile") if isinstance(answer, dict) else None
     return profile if isinstance(profile, dict) else {}
 

@@ -68,7 +68,7 @@ class _JsonHttpServer(ThreadingHTTPServer):
             self._idle.discard(handler)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Ignores clients that disconnect; shows anything else, which is a bug of ours."""
+        """Ignores clients that disconnect; shows anything else, which is a bug."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)  # type: ignore[arg-type]  # typeshed's union of request types
 

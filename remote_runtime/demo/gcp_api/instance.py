@@ -14,7 +14,7 @@ from .values import Json, Vm
 
 
 class EmulatedInstance:
-    """The live state of a ``Vm``, guarded by the cloud's lock. ``guest_lock``: held while the guest boots or stops."""
+    """The live state of a ``Vm``, guarded by the cloud's lock. ``guest_lock``: taken while the guest boots or stops."""
 
     def __init__(self, vm: Vm) -> None:
         self.vm = vm
@@ -166,7 +166,7 @@ def _local_ssd(number: int) -> Json:
 
 
 def _ephemeral_addresses() -> Iterator[str]:
-    """Addresses of 203.0.113.0/24, reserved for documentation by RFC 5737: nothing answers there."""
+    """Addresses of 203.0.113.0/24, reserved for documentation by RFC 5737: they have no hosts."""
     host = secrets.randbelow(254)
     while True:
         host = host % 254 + 1

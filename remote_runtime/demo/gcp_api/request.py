@@ -17,7 +17,7 @@ MAX_VALUE_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Call:
-    """A request for a known method. ``names``: what the path's placeholders stand for."""
+    """A request for a known method. ``names``: the values of the path's placeholders."""
 
     method_id: str
     path: str

@@ -49,7 +49,7 @@ class Account:
         return inherited | accepted | self.extra_environment | own
 
     def prepare(self) -> None:
-        """Creates the home. The system's login files replace PATH: ``.profile`` puts our Python first again."""
+        """Creates the home. The system's login files replace PATH: ``.profile`` puts this Python first again."""
         self.home.mkdir(mode=0o700)
         if os.name == "nt":
             (self.home / "AppData" / "Local").mkdir(parents=True)

@@ -47,7 +47,7 @@ class Child(ABC):
 
     @abstractmethod
     def hang_up(self) -> None:
-        """Closes our side of its pipes or its terminal."""
+        """Closes this side of its pipes or its terminal."""
 
     def kill(self) -> None:
         self.hang_up()

@@ -167,7 +167,7 @@ class SshServer:
 
 
 def _ssh_connection(session: asyncssh.SSHServerProcess[bytes]) -> str:
-    """SSH_CONNECTION, see ssh(1): the client's address and port, then ours."""
+    """SSH_CONNECTION, see ssh(1): the client's address and port, then the server's."""
     ends = (*session.get_extra_info("peername")[:2], *session.get_extra_info("sockname")[:2])
     return " ".join(str(part) for part in ends)
 

@@ -1,1 +1,1 @@
-"""SSH authentication: keys, certificates, the agent, and a second factor."""
+"""SSH authentication: keys, certificates, the agent, and 2FA codes."""

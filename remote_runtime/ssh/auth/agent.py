@@ -67,8 +67,8 @@ def limit_signing(key: paramiko.PKey, within_s: float) -> None:
         agent.within_s = max(0.1, min(SIGN_TIMEOUT_S, within_s / 2))
 
 
-class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
-    """paramiko's starts its timeout anew for each piece of an answer, accepts any size, and fails at one key that it
+class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the methods that it overrides
+    """paramiko's restarts its timeout for each piece of an answer, accepts any size, and fails at one key that it
     cannot read. ``within_s``: for a whole answer."""
 
     def __init__(self, within_s: float) -> None:
@@ -99,7 +99,7 @@ class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the
             self._conn.sendall(len(request).to_bytes(4, "big") + request)
             size = int.from_bytes(self._read(4, end), "big")
             if not 0 < size <= _MAX_ANSWER_BYTES:
-                raise paramiko.SSHException("its answer is not what agents say")
+                raise paramiko.SSHException("its response is not an agent's")
             answer = paramiko.Message(self._read(size, end))
         except BaseException:
             self._conn.close()  # a late answer would be taken for the next one

@@ -41,7 +41,7 @@ class AuthReply:
     prompts: tuple[tuple[str, bool], ...] = field(default=(), repr=False)
 
 
-class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
+class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's types leave out the methods that it overrides
     """paramiko's AuthHandler signs at once, and prompts in its network thread. Here that thread only queues the
     server's replies, and the caller's thread answers them before its deadline."""
 
@@ -126,7 +126,7 @@ class AuthClient(_ParamikoAuthHandler):  # type: ignore[misc]  # paramiko's type
             if reply is None and not self._transport.active:
                 raise self._transport.lost_error()
             if self._deadline.passed():
-                raise DeadlinePassed(f"Logging in took more than {self._timeout_s:.0f} s")
+                raise DeadlinePassed(f"The login took more than {self._timeout_s:.0f} s")
 
     # Called in paramiko's thread.
 

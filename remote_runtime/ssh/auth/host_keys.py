@@ -1,9 +1,8 @@
-"""Verifies host keys against our pins, guest attributes, gcloud's known_hosts and the user's."""
+"""Verifies host keys against the pinned ones, guest attributes, gcloud's known_hosts and the user's."""
 
 from __future__ import annotations
 
 import base64
-import shlex
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ...core.callbacks import Progress
 from ...core.errors import SshError
 from ...core.model import Instance
 from ...core.profile import SshSettings
+from ...core.shell_command import shell_command
 from ..files.known_hosts import (
     GCLOUD_KNOWN_HOSTS,
     HostKey,
@@ -36,7 +36,7 @@ _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 class HostKeyPolicy:
     """The host keys of one machine that are known before the connection.
 
-    Raises ``LocalError`` ``state-dir-unusable`` for pins that cannot be read.
+    Raises ``LocalError`` ``state-dir-unusable`` for pinned host keys that cannot be read.
     """
 
     def __init__(self, instance: Instance, settings: SshSettings, *, pins: Path, home: Path) -> None:
@@ -119,44 +119,45 @@ class HostKeyPolicy:
     def _changed(self, host_key: HostKey, source: KnownKeys) -> SshError:
         known = next((key for key in source.keys if key.kind == host_key.kind), source.keys[0])
         why = (
-            f"it shows {_describe(host_key)}, but by {source.where} its key is {_describe(known)}; "
-            "either the machine was made anew or somebody is in between"
+            f"expected {_describe(known)} ({source.where}), got {_describe(host_key)}; "
+            "the machine was recreated, or the connection is being intercepted"
         )
         if source is not self._from_cloud and host_key in self._from_cloud.keys:
-            why += "; the cloud's guest attributes name the new key, so it was most likely made anew"
+            why += "; the VM's guest attributes have the new key, so it was probably recreated"
         hint = ""
         if source is self._pinned:
-            hint = "If you know that it was made anew: `remote-runtime host-key forget PROFILE`"
+            hint = "If you know that it was recreated, run `remote-runtime host-key forget PROFILE`"
         elif source is not self._from_cloud:
             file = (
                 f"~/{GCLOUD_KNOWN_HOSTS}" if source.where == "gcloud's known hosts" else source.where.split(" and ")[0]
             )
             words = ["ssh-keygen", "-R", self._instance.host_key_name]
             words += ["-f", file] if file != USER_FILES[0] else []
-            hint = f"If you know that it was made anew: `{shlex.join(words)}`"
+            hint = f"If you know that it was recreated, run {shell_command(*words)}"
         return SshError("host-key-changed", f"The host key of {self._instance.name} has changed", why, hint)
 
     def _unknown(self, host_key: HostKey) -> SshError:
         name = self._instance.name
-        why = f"it shows {_describe(host_key)}, and nothing we trust knows its key"
+        why = f"it shows {_describe(host_key)}, which no trusted source lists"
         if self._authorities:
-            why += "; known_hosts trusts a certificate authority for it, and it shows no certificate by that"
+            why += "; known_hosts trusts a certificate authority for it, but the key has no certificate by it"
         unread = [file for file in self._user_files if file.trouble]
-        why += "".join(f"; {file.where} cannot be read ({file.trouble})" for file in unread)
+        why += "".join(f"; {file.where} can't be read ({file.trouble})" for file in unread)
         if self._instance.kind == "ssh":
             hint = "Compare the fingerprint on the machine, then set `ssh.host_key: accept-new`"
             if self._settings.updates_known_hosts and not unread:
-                hint = f"Compare the fingerprint on the machine and connect once with `ssh {name}`, or set"
+                hint = f"Compare the fingerprint there and connect once with {shell_command('ssh', name)}, or set"
                 hint += " `ssh.host_key: accept-new`"
         else:
+            serial_port = ("gcloud", "compute", "instances", "get-serial-port-output")
             hint = (
                 "Set the metadata `enable-guest-attributes=TRUE` and restart the machine, or compare the fingerprint "
-                f"with `gcloud compute instances get-serial-port-output {name}` and set `ssh.host_key: accept-new`"
+                f"with {shell_command(*serial_port, name)} and set `ssh.host_key: accept-new`"
             )
-        return SshError("host-key-unknown", f"The host key of {name} cannot be verified", why, hint)
+        return SshError("host-key-unknown", f"Can't verify the host key of {name}", why, hint)
 
     def _unverified(self, verdict: str, why: str) -> SshError:
-        hint = f"Ask who runs {self._instance.name} for its present host key"
+        hint = f"Ask the administrator of {self._instance.name} for its current host key"
         return SshError("host-key-unknown", f"The host key of {self._instance.name} {verdict}", why, hint)
 
 

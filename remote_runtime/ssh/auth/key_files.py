@@ -8,7 +8,6 @@ import copy
 import io
 import os
 import re
-import shlex
 import socket
 import stat
 import sys
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...core.errors import SshError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
 from ..files.known_hosts import format_public_key, key_type, read_strings
 from ..files.paths import local_username
 
@@ -52,7 +52,7 @@ def load_key(path: Path, passphrase: str | None) -> paramiko.PKey | Literal["loc
     try:
         text = _private_text(path)
     except OSError as error:
-        return KeyFault(f"it cannot be read: {(error.strerror or str(error)).lower()}")
+        return KeyFault(f"it can't be read: {(error.strerror or str(error)).lower()}")
     if fault := _find_fault(path, text):
         return fault
     locked = _is_locked(text)
@@ -150,30 +150,25 @@ def _private_text(path: Path) -> str:
 
 
 def _find_fault(path: Path, text: str) -> KeyFault | None:
-    """A fault that shows before a passphrase is asked for."""
-    name = shlex.quote(str(path))
-    mode = _mode(path)
+    """A fault that shows before the prompt for a passphrase."""
+    name, mode = str(path), _mode(path)
     if mode & 0o022:
-        return KeyFault(f"others can write to it (mode {mode:04o})", f"`chmod 600 {name}`")
+        return KeyFault(f"other users can write to it (mode {mode:04o})", f"Run {shell_command('chmod', '600', name)}")
     if text.startswith("PuTTY-User-Key-File"):
-        hint = (
-            f"`puttygen {name} -O private-openssh -o {shlex.quote(str(path.with_suffix('.openssh')))}`, and name that"
-        )
-        return KeyFault("it is in PuTTY's format", hint)
+        return KeyFault("it is in PuTTY's format", _convert_hint(name, str(path.with_suffix(".openssh"))))
     if text.startswith("---- BEGIN SSH2 ENCRYPTED PRIVATE KEY"):
-        hint = f"`puttygen {name} -O private-openssh -o {shlex.quote(f'{path}.openssh')}`, and name that"
-        return KeyFault("it is in the format of ssh.com", hint)
+        return KeyFault("it is in the format of ssh.com", _convert_hint(name, f"{path}.openssh"))
     if not text:
         return KeyFault("it is empty")
     if not text.startswith("-----BEGIN ") or "PRIVATE KEY-----" not in text.split("\n")[0]:
-        return KeyFault("it holds no private key")
+        return KeyFault("it has no private key")
     cipher, kdf, public = _parse_openssh_header(text)
     if found := _DEK_INFO.search(text):
         cipher = found[1]
     kind = key_type(public)
     if kind.startswith("sk-"):
         return KeyFault(
-            f"its private half is on a FIDO token ({kind})", f"`ssh-add {name}` puts it in an agent, which is used"
+            f"its private half is on a FIDO token ({kind})", f"Add it to an agent: {shell_command('ssh-add', name)}"
         )
     if kdf not in ("", "none", "bcrypt") or cipher not in _CIPHERS:
         return _unsupported_encryption(path, f"with {clean_line(cipher, 60)}")
@@ -182,7 +177,12 @@ def _find_fault(path: Path, text: str) -> KeyFault | None:
 
 def _unsupported_encryption(path: Path, how: str) -> KeyFault:
     why = f"it is encrypted {how}, which is not supported"
-    return KeyFault(why, f"`ssh-keygen -p -Z aes256-ctr -f {shlex.quote(str(path))}`")
+    return KeyFault(why, f"Run {shell_command('ssh-keygen', '-p', '-Z', 'aes256-ctr', '-f', str(path))}")
+
+
+def _convert_hint(name: str, converted: str) -> str:
+    command = shell_command("puttygen", name, "-O", "private-openssh", "-o", converted)
+    return f"Run {command}, and set `ssh.identity_file` to the new file"
 
 
 def _is_locked(text: str) -> bool:
@@ -249,7 +249,7 @@ def ensure_key_pair(path: Path) -> None:
         if not public.exists() and (blob := public_half(path, read_key_file(path))):
             _write_new(public, f"{format_public_key(blob)} {_comment()}\n".encode(), 0o644)
     except OSError as error:
-        raise SshError("no-usable-key", f"The key {path} cannot be made", error.strerror or str(error)) from error
+        raise SshError("no-usable-key", f"Can't create the key {path}", error.strerror or str(error)) from error
 
 
 def _new_private_key() -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...core.callbacks import Progress, Prompt
 from ...core.errors import SshError
 from ...core.profile import SshSettings
+from ...core.shell_command import quote_word
 from ..connectors import AddressCache
 from ..files.known_hosts import format_public_key, key_type
 from ..files.paths import expand_home, home_dir, path_exists
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 GCLOUD_KEY_FILE = "~/.ssh/google_compute_engine"
 _DEFAULT_FILES = (GCLOUD_KEY_FILE, "~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _PASSPHRASE_TRIES = 3
-_AGENT_HINT = "`ssh-add -l` shows what your agent holds; it may have to be unlocked"
+_AGENT_HINT = "Check the agent's keys with `ssh-add -l`; it might be locked"
 
 
 class AgentTimeouts(NamedTuple):
@@ -75,7 +76,7 @@ class Keys:
             self._accepted[machine, _identity_settings(settings)] = candidate
 
     def last_accepted(self, machine: str, settings: SshSettings) -> list[KeyCandidate]:
-        """The key that was accepted before, if it is of a file: an agent may not have it any more."""
+        """The key that was accepted before, if it is of a file: an agent might have lost it."""
         candidate = self._accepted.get((machine, _identity_settings(settings)))
         return [candidate] if candidate is not None and candidate.path is not None else []
 
@@ -88,8 +89,8 @@ class Keys:
         progress: Progress = lambda text: None,
     ) -> list[KeyCandidate]:
         """The agent's keys, the profile's file, those of ~/.ssh/config, the default files, each after its certificate;
-        those in ``accepted_keys`` (public halves) first, and locked ones last, so that no passphrase is asked for in
-        vain. Raises ``SshError`` ``no-usable-key`` for a file of the profile that cannot be used."""
+        those in ``accepted_keys`` (public halves) first, and locked ones last, so that no passphrase is typed in vain.
+        Raises ``SshError`` ``no-usable-key`` for a file of the profile that cannot be used."""
         home = home_dir(environ)
         named = [settings.identity_file] if settings.identity_file else []
         named += settings.identity_files
@@ -130,7 +131,7 @@ class Keys:
         candidate = self._from_file(name, home)
         if candidate.state == "missing" and is_gcloud_key(name, home):
             ensure_key_pair(path)
-            progress(f"Made the key {name}, which gcloud uses too")
+            progress(f"Created the key {name}, which gcloud uses too")
             candidate = self._from_file(name, home)
         _require_usable(candidate)
         if candidate.state == "public" and not _agent_has(candidate.blob, settings, environ):
@@ -138,9 +139,9 @@ class Keys:
         if not candidate.blob:
             raise SshError(
                 "no-usable-key",
-                f"The public half of {name} is not known",
-                "the key is locked, in a format that hides it",
-                f"`ssh-keygen -y -f {path} > {path}.pub`",
+                f"Can't read the public half of {name}",
+                "the key is encrypted, in a format that hides it",
+                f"Run `ssh-keygen -y -f {quote_word(str(path))} > {quote_word(f'{path}.pub')}`",
             )
         if is_gcloud_key(name, home) and candidate.state != "public":
             ensure_key_pair(path)  # gcloud calls a pair without its public half broken
@@ -155,12 +156,12 @@ class Keys:
         for _ in range(_PASSPHRASE_TRIES):
             key = load_key(candidate.path, prompt(question, secret=True, code="passphrase-needed"))
             if isinstance(key, KeyFault):
-                raise SshError("no-usable-key", f"The key file {candidate.label} cannot be used", key.why, key.hint)
+                raise SshError("no-usable-key", f"Can't use the key file {candidate.label}", key.why, key.hint)
             if key != "locked":
                 self._unlocked[candidate.path] = key
                 return certified(key, candidate.certificate) if candidate.certificate else key
             question = f"That is not the passphrase. Passphrase for {candidate.label}"
-        raise SshError("passphrase-needed", f"The key {candidate.label} stays locked", "three wrong passphrases")
+        raise SshError("passphrase-needed", f"Can't unlock the key {candidate.label}", "three wrong passphrases")
 
     def close(self) -> None:
         agent, self._agent = self._agent, None
@@ -210,14 +211,14 @@ class Keys:
                 self._agent = open_agent(address, timeouts.then_s)
         except TimeoutError:
             self.silent_agent = address
-            hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
-            self.skipped.append(KeyFault(f"the SSH agent at {address} does not answer", hint))
+            hint = "Unlock the agent, or set `ssh.identity_file`"
+            self.skipped.append(KeyFault(f"the SSH agent at {address} does not respond", hint))
         except paramiko.SSHException as error:
             self.skipped.append(KeyFault(f"the SSH agent at {address}: {error}", _AGENT_HINT))
         except (OSError, EOFError) as error:  # a dangling SSH_AUTH_SOCK is common
             log.info("the agent at %s: %r", address, error)
-            lost_keys = f"; it held {', '.join(self._agent_labels[:3])}" if self._agent_labels else ""
-            hint = "`ssh-add -l` shows what your agent holds"
+            lost_keys = f"; it had {', '.join(self._agent_labels[:3])}" if self._agent_labels else ""
+            hint = "Check the agent's keys with `ssh-add -l`"
             self.skipped.append(KeyFault(f"the SSH agent at {address} is gone{lost_keys}", hint))
         if self._agent is None:
             return []
@@ -232,7 +233,7 @@ class Keys:
         if not settings.certificate_files:
             return None
         found = [(name, read_certificate(expand_home(name, home))) for name in settings.certificate_files]
-        self.skipped += [KeyFault(f"{name}: it is no file with a certificate") for name, blob in found if not blob]
+        self.skipped += [KeyFault(f"{name}: it is not a certificate file") for name, blob in found if not blob]
         return [(name, blob) for name, blob in found if blob]
 
     def _note_skipped(self, found: Sequence[KeyCandidate], named: Collection[str], in_agent: Collection[bytes]) -> None:
@@ -244,8 +245,8 @@ class Keys:
             elif each.label in named and each.state == "missing":
                 self.skipped.append(KeyFault(f"{each.label}: there is no such file"))
             elif each.label in named and each.state == "public":
-                why = f"{each.label}: only its public half is there, and no agent holds the private one"
-                self.skipped.append(KeyFault(why, "`ssh-add -l` shows what your agent holds"))
+                why = f"{each.label}: only its public half is there, and no agent has the private half"
+                self.skipped.append(KeyFault(why, "Check the agent's keys with `ssh-add -l`"))
 
     def _is_allowed(self, candidate: KeyCandidate, settings: SshSettings) -> bool:
         """By the options of ~/.ssh/config that limit which keys are offered."""
@@ -255,7 +256,7 @@ class Keys:
         if candidate.presented and only.public_keys and not set(names) & set(only.public_keys):
             why = f"PubkeyAcceptedAlgorithms of ~/.ssh/config does not have {kind}"
         elif candidate.blob and 0 < (bits := rsa_bits(candidate.blob)) < only.rsa_bits:
-            why = f"it has {bits} bits, and RequiredRSASize of ~/.ssh/config asks for {only.rsa_bits}"
+            why = f"it has {bits} bits, and RequiredRSASize of ~/.ssh/config requires {only.rsa_bits}"
         if why:
             self.skipped.append(KeyFault(f"{candidate.label}: {why}"))
         return not why
@@ -284,7 +285,7 @@ def _agent_has(blob: bytes, settings: SshSettings, environ: Mapping[str, str]) -
 
 
 def _require_usable(candidate: KeyCandidate) -> None:
-    what = f"The key file {candidate.label} cannot be used"
+    what = f"Can't use the key file {candidate.label}"
     if candidate.state == "missing":
         hint = "Set `ssh.identity_file` to an existing key"
         raise SshError("no-usable-key", what, "there is no such file", hint)

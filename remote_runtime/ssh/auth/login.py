@@ -1,5 +1,4 @@
-"""Authentication: one key after the other, then a second factor: answers to questions (RFC 4256) or a password (RFC
-4252 8)."""
+"""Authentication: one key after the other, then answers to questions (RFC 4256) or a password (RFC 4252 8)."""
 
 from __future__ import annotations
 
@@ -100,22 +99,23 @@ def authenticate(
 
 
 def needs_no_user(transport: Transport, key: paramiko.PKey) -> bool:
-    """Whether the login with ``key`` needed nobody, and another would not either: an agent may want its user's consent,
-    a second factor may ring a telephone."""
+    """Whether the login with ``key`` needs no user: an agent may want its user's consent, two-factor authentication
+    may ring a telephone."""
     return not isinstance(key, paramiko.AgentKey) and transport.auth_handler.auth_method not in _INTERACTIVE_METHODS
 
 
 def _too_many_failures(user: str, tried: Sequence[str]) -> TooManyAuthFailures:
-    why = f"as {user} it refused {_format_labels(tried)} and closed the connection before the other keys could be tried"
-    hint = "Name the right key in `ssh.identity_file` and set `IdentitiesOnly yes` in ~/.ssh/config"
-    return TooManyAuthFailures("no-usable-key", "The machine's SSH server accepts only few tries", why, hint)
+    why = f"as {user} it rejected {_format_labels(tried)}, then closed the connection before the other keys"
+    hint = "Set `ssh.identity_file` to the right key, and `IdentitiesOnly yes` in ~/.ssh/config"
+    return TooManyAuthFailures("no-usable-key", "Too many authentication failures", why, hint)
 
 
 def _no_usable_key(
     user: str, tried: Sequence[str], answer: AuthReply, faults: Sequence[KeyFault], server_text: ServerText
 ) -> SshError:
-    what = "The machine accepts none of the keys" if tried else "No key can be offered to the machine"
-    why = f"as {user} it refused {_format_labels(tried)}" if tried else f"there is no key to offer as {user}"
+    methods = ",".join(answer.methods) or "publickey"
+    what = f"Permission denied ({methods}) as {user}"
+    why = f"it rejected {_format_labels(tried)}" if tried else "there is no usable SSH key"
     hint = "Set `ssh.user` and `ssh.identity_file`"
     if "publickey" not in answer.methods and answer.methods:
         why += f"; it accepts {', '.join(answer.methods)} only, and passwords are not supported"
@@ -163,7 +163,7 @@ class _SecondFactor:
         while answer.kind == "asks":
             self._rounds += 1
             if self._rounds > _MAX_ROUNDS:
-                raise _not_accepted(f"it goes on asking, {_MAX_ROUNDS} times so far")
+                raise _not_accepted(f"it prompted {_MAX_ROUNDS} times")
             responses = [self._ask_one(prefix, answer, prompt, secret=not echo) for prompt, echo in answer.prompts]
             prefix = ""
             answer = self._auth.send_responses(responses)
@@ -187,4 +187,4 @@ class _SecondFactor:
 
 
 def _not_accepted(why: str, hint: str = "") -> SshError:
-    return SshError("two-factor-needed", "The machine does not accept the second factor", why, hint)
+    return SshError("two-factor-needed", "The machine rejected the 2FA code or password", why, hint)

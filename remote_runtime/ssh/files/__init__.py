@@ -1,1 +1,1 @@
-"""The files of SSH: ssh_config, known_hosts, and our own host keys."""
+"""The files of SSH: ssh_config, known_hosts, and the pinned host keys."""

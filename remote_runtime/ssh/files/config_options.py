@@ -36,7 +36,7 @@ NOT_USED: Mapping[str, str] = {
     " GSSAPIDelegateCredentials GSSAPIKexAlgorithms GSSAPIKeyExchange GSSAPIRenewalForcesRekey GSSAPIServerIdentity"
     " GSSAPITrustDns HostbasedAcceptedAlgorithms HostbasedAuthentication KbdInteractiveAuthentication"
     " KbdInteractiveDevices NumberOfPasswordPrompts PasswordAuthentication PreferredAuthentications": "logins are by"
-    " key, with a second factor where the server asks for one",
+    " key, with a 2FA code where the server asks for one",
     "AddKeysToAgent SecurityKeyProvider UseKeychain": "FIDO keys are used through an agent: `ssh-add FILE`",
     "ClearAllForwardings DynamicForward ExitOnForwardFailure GatewayPorts LocalForward PermitRemoteOpen RemoteForward"
     " StreamLocalBindMask StreamLocalBindUnlink Tunnel TunnelDevice": "`forward.extra` in the profile",
@@ -51,14 +51,14 @@ NOT_USED: Mapping[str, str] = {
 
 @fast_dataclass(frozen=True)
 class RefusedOption:
-    """``harmless_values``: are not refused. ``remedy``: ``HOST`` stands for the name in the profile."""
+    """``harmless_values``: are not refused. ``fix``: ``HOST`` is replaced by the name in the profile."""
 
     why: str
-    remedy: str
+    fix: str
     harmless_values: tuple[str, ...] = ("none",)
 
 
-# They would change where we connect to, or which host keys we trust.
+# They would change the connection's destination, or which host keys are trusted.
 REFUSED: Mapping[str, RefusedOption] = {
     "BindAddress": RefusedOption("it is not supported", "Replace it by `ProxyCommand nc -s ADDRESS %h %p`", ()),
     "BindInterface": RefusedOption("it is not supported", "Replace it by a ProxyCommand that uses the interface", ()),
@@ -102,7 +102,7 @@ def known_options() -> frozenset[str]:
 def options_table() -> str:
     """A Markdown table for the reference."""
     rows = [(group, "honoured", why) for group, why in HONOURED.items()]
-    rows += [(name, "refused", f"{each.why}. {each.remedy}") for name, each in REFUSED.items()]
+    rows += [(name, "refused", f"{each.why}. {each.fix}") for name, each in REFUSED.items()]
     rows += [(group, "of no use here", why) for group, why in NOT_USED.items()]
     lines = ["| Options | Decision | |", "| --- | --- | --- |"]
     for group, verdict, why in rows:
@@ -184,4 +184,4 @@ def expand_host_name(text: str, name: str) -> str:
 
 def _no_value_error(option: str, text: str, part: str, why: str) -> SshError:
     what = f"{part} in {option} {text} of ~/.ssh/config has no value"
-    return SshError("ssh-config-unsupported", what, why, f"Write {option} there without {part}")
+    return SshError("ssh-config-unsupported", what, why, f"Remove {part} from {option} there")

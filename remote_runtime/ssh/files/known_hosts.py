@@ -1,6 +1,6 @@
-"""Files in OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), and the one that is ours: the pins.
+"""Files in OpenSSH's known_hosts format (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), and the pinned host keys.
 
-The pins are the host keys that this program has verified. It writes no other known_hosts file.
+Pinned host keys are those that this program has verified. It writes no other known_hosts file.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _matches(names: str, name: str) -> bool:
 
 
 def _literal_brackets(pattern: str) -> str:
-    """OpenSSH knows only ``*`` and ``?``; brackets stand for themselves (``[host]:port``)."""
+    """OpenSSH knows only ``*`` and ``?``; brackets are literal (``[host]:port``)."""
     return pattern.replace("[", "[[]")
 
 
@@ -172,21 +172,21 @@ def pinned_keys(pins: Path, name: str) -> list[tuple[str, str]]:
 
 def load_pins(pins: Path) -> KnownHostsFile:
     """Raises ``LocalError`` ``state-dir-unusable``: without them a changed key would pass for a new one."""
-    file = load(pins, "our pins")
+    file = load(pins, "the pinned host keys")
     if file.trouble:
-        raise LocalError("state-dir-unusable", f"The host key pins in {pins} cannot be read", file.trouble)
+        raise LocalError("state-dir-unusable", f"Can't read the pinned host keys in {pins}", file.trouble)
     return file
 
 
 def known_instances(pins: Path, environ: Mapping[str, str]) -> set[str]:
-    """The ``compute.<id>`` names whose host keys we or gcloud know."""
+    """The ``compute.<id>`` names whose host keys remote-runtime or gcloud knows."""
     found = [load(pins, ""), load(home_dir(environ) / GCLOUD_KNOWN_HOSTS, "")]
     entries = [entry for file in found for entry in file.entries]
     return {names for marker, names, _ in entries if not marker and names.startswith("compute.")}
 
 
 def unpin(pins: Path, name: str) -> int:
-    """Removes the pins of ``name``; how many there were. Raises ``LocalError`` ``state-dir-unusable``."""
+    """Removes the pinned host keys of ``name``; how many there were. Raises ``LocalError`` ``state-dir-unusable``."""
     if not pins.exists():
         return 0
     with _locked(pins):
@@ -198,7 +198,7 @@ def unpin(pins: Path, name: str) -> int:
 
 
 def pin(pins: Path, name: str, key: HostKey) -> None:
-    """Adds a pin. Keepers of several runtimes share the file, so it is read again under the lock."""
+    """Adds the key. Keepers of several runtimes share the file, so it is read again under the lock."""
     line = f"{name} {key.kind} {key.data}"
     with _locked(pins):
         lines = read_lines(pins)
@@ -214,7 +214,7 @@ def _locked(pins: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise LocalError(
-            "state-dir-unusable", f"The host key pins in {pins} cannot be written", error.strerror or str(error)
+            "state-dir-unusable", f"Can't write the pinned host keys in {pins}", error.strerror or str(error)
         ) from error
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from ...core.deadline import Deadline
 from ...core.errors import SshError
 from ...core.sanitize import clean_line
+from ...core.shell_command import shell_command
 from ...core.subprocesses import kill_group
 from .config_file import SYSTEM_FILE
 from .paths import expand_home, home_dir, local_username, path_exists
@@ -38,7 +38,7 @@ def query(
             status, output, stderr = _run([*words, "--", host], environ, deadline)
         except TimeoutError as error:
             why = f"`ssh -G {host}` took more than {deadline.timeout_s:.0f} s, for example for a `Match exec`"
-            hint = "`timeouts.ssh` in the profile gives it longer"
+            hint = "Set a longer `timeouts.ssh` in the profile"
             what = f"OpenSSH does not finish reading its configuration for {host}"
             raise SshError("ssh-config-unsupported", what, why, hint) from error
         except OSError:
@@ -109,10 +109,10 @@ def _run(words: list[str], environ: Mapping[str, str], deadline: Deadline) -> tu
 
 def _rejected_error(stderr: str, host: str) -> SshError:
     why = "; ".join(clean_line(line, 300) for line in stderr.strip().splitlines()[:3]) or "`ssh -G` failed"
-    hint = f"Correct the line that it names: `ssh -G {host}` says the same"
+    hint = f"Correct the line that it names; {shell_command('ssh', '-G', host)} prints the same error"
     if found := re.search("Bad owner or permissions on (.+)", stderr):
         file = found[1].strip()
-        hint = f"`chmod 600 {shlex.quote(file)}`, and the file must be yours"
+        hint = f"Run {shell_command('chmod', '600', file)}; the file must belong to you"
     elif found := re.search("Bad configuration option: (\\S+)", stderr):
         hint = f"Remove the line, or put `IgnoreUnknown {clean_line(found[1], 60)}` before it"
-    return SshError("ssh-config-unsupported", f"OpenSSH does not accept its configuration for {host}", why, hint)
+    return SshError("ssh-config-unsupported", f"OpenSSH rejects its configuration for {host}", why, hint)

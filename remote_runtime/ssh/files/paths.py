@@ -1,4 +1,4 @@
-"""The user's home and login name, by a given environment, which may not be this process's."""
+"""The user's home and login name, by a given environment, which can differ from this process's."""
 
 from __future__ import annotations
 

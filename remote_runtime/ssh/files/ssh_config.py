@@ -109,7 +109,7 @@ def _refuse_unsupported(options: Mapping[str, Sequence[str]], host: str) -> None
         for value in options.get(name.lower(), ()):
             if value.lower() not in refused.harmless_values:
                 what = f"The SSH configuration for {host} has an option that is not supported"
-                hint = refused.remedy.replace("HOST", host)
+                hint = refused.fix.replace("HOST", host)
                 raise SshError("ssh-config-unsupported", what, f"{name} {value}: {refused.why}", hint)
 
 
@@ -165,4 +165,4 @@ def _split_jump(value: str | None) -> tuple[str, ...]:
 
 
 def _unusable_host(why: str) -> SshError:
-    return SshError("ssh-config-unsupported", "The host cannot be used", why)
+    return SshError("ssh-config-unsupported", "Invalid host name", why)

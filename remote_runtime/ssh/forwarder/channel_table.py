@@ -41,14 +41,14 @@ class ChannelTable:
         return number
 
     def unregister(self, number: int, credit: int) -> None:
-        """``credit``: bytes that the peer may have sent before it received our CLOSE."""
+        """``credit``: bytes that the peer may have sent before it received the CLOSE from here."""
         del self._receivers[number]
         self._late[number] = credit, MAX_LATE_MESSAGES
         if len(self._late) > MAX_CLOSED_CHANNELS:
             del self._late[next(iter(self._late))]
 
     def receive(self, message: memoryview) -> bool:
-        """Handle a message for one of our channels; False if it is for none. Raises ``BadPacket``."""
+        """Handle a message for one of its channels; False if it is for none. Raises ``BadPacket``."""
         kind = message[0]
         if not messages.OPEN_CONFIRMATION <= kind <= messages.REQUEST_FAILURE:
             return False

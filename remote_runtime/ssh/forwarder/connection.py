@@ -93,8 +93,8 @@ class ForwardedConnection:
         open_s = self._owner.timeouts.open_s
         is_opening = self.client is None and not self.is_ready and not self._channel.close_sent
         if is_opening and now - self.state_since > open_s:
-            what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not answer"
-            self._fail(HealthError("not-answering", what, f"nothing within {open_s:.0f} s"))
+            what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not respond"
+            self._fail(HealthError("not-answering", what, f"no response within {open_s:.0f} s"))
         elif self._drain_until is not None and now > self._drain_until:
             self._close()
 

@@ -46,7 +46,7 @@ class Pool(Protocol):
 class Loop:
     """``sock``: the SSH connection's, non-blocking. ``clear_to_send``: not set while keys are being exchanged, when no
     channel may send anything (RFC 4253 7.1). ``max_silent``: how many silent clients a pool keeps. ``receive`` handles
-    a message for one of our channels, see ``ChannelTable``."""
+    a message for one of its channels, see ``ChannelTable``."""
 
     def __init__(
         self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: threading.Event

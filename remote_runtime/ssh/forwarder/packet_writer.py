@@ -22,7 +22,7 @@ _DATA_HEAD = struct.Struct(">BBII")
 
 
 class Overflow(Exception):
-    """The send buffer has reached its limit: the peer reads nothing, and makes us answer it."""
+    """The send buffer has reached its limit: the peer reads nothing, and keeps sending requests."""
 
 
 class PacketWriter:

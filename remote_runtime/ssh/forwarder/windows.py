@@ -1,4 +1,4 @@
-"""Receive windows: how many bytes the server may send before we adjust the window (RFC 4254 5.2).
+"""Receive windows: how many bytes the server may send before this end adjusts the window (RFC 4254 5.2).
 
 A large window keeps a link with a long round trip full; a too large one fills its queue, and a keystroke then waits
 behind a download. So a window grows only while its reader keeps up and the round trip stays near its minimum, as TCP

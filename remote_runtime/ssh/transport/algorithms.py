@@ -1,4 +1,4 @@
-"""The algorithms that we offer, best first, and the error for a server that has none of them."""
+"""The offered algorithms, best first, and the error for a server that has none of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OTHER_SERVER_HINT = (
 
 
 def restrict_algorithms(transport: Any, only: Algorithms) -> None:
-    """Limits paramiko's ``transport`` to what we offer and ~/.ssh/config allows. Raises as ``filter_allowed``."""
+    """Limits paramiko's ``transport`` to these algorithms and ~/.ssh/config allows. Raises as ``filter_allowed``."""
     options = transport.get_security_options()
     options.kex = filter_allowed("KexAlgorithms", key_exchanges(options.kex), only.kex)
     options.ciphers = filter_allowed("Ciphers", (name for name in CIPHERS if name in options.ciphers), only.ciphers)
@@ -71,7 +71,7 @@ def key_exchanges(known: Sequence[str]) -> list[str]:
 
 
 def ignore_macs_of_aead(offered: dict[str, Any]) -> dict[str, Any]:
-    """Adds our MACs to the server's lists ``offered`` where the cipher is an AEAD, which uses no MAC (RFC 5647 5.1):
+    """Adds MACs to the server's lists ``offered`` where the cipher is an AEAD, which uses no MAC (RFC 5647 5.1):
     paramiko would fail where none is in common."""
     for direction in ("client", "server"):
         ours = [name for name in CIPHERS if name in offered[f"{direction}_encrypt_algo_list"]]
@@ -81,7 +81,7 @@ def ignore_macs_of_aead(offered: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_mismatch(offered: Mapping[str, Any], options: paramiko.SecurityOptions, version: str) -> tuple[str, str]:
-    """Why the key exchange fails, and a remedy; both empty if all lists have an algorithm in common. ``version``: the
+    """Why the key exchange fails, and a hint; both empty if all lists have an algorithm in common. ``version``: the
     server's, which need not be OpenSSH's."""
     ours = {
         "KexAlgorithms": options.kex,
@@ -93,18 +93,18 @@ def find_mismatch(offered: Mapping[str, Any], options: paramiko.SecurityOptions,
         theirs, known = offered.get(name, ()), ours[keyword]
         if not set(theirs) & set(known):
             why = f"no {word} in common: it offers {_format_names(theirs)}; supported here: {_format_names(known)}"
-            remedy = _remedy(keyword, known, theirs) if "OpenSSH" in version else _OTHER_SERVER_HINT.format(word)
-            return why, remedy
+            hint = _hint(keyword, known, theirs) if "OpenSSH" in version else _OTHER_SERVER_HINT.format(word)
+            return why, hint
     return "", ""
 
 
-def _remedy(keyword: str, known: Sequence[str], theirs: Sequence[str]) -> str:
+def _hint(keyword: str, known: Sequence[str], theirs: Sequence[str]) -> str:
     wanted = [name for name in known if name in (*AEAD_CIPHERS, _CURVE, DIGESTS[0])][:2] or list(known[:1])
     if keyword == "HostKeyAlgorithms":
         if "ssh-rsa" not in theirs:  # its signatures are by SHA-1; the same key makes others
-            return "`sudo ssh-keygen -A` on the machine makes host keys of all kinds; restart its SSH server then"
+            return "Run `sudo ssh-keygen -A` on the machine, then restart its SSH server"
         wanted = ["rsa-sha2-512"]
-    return f"Add to its sshd_config, and restart it: `{keyword} +{','.join(wanted)}`"
+    return f"Add this to its sshd_config and restart it: `{keyword} +{','.join(wanted)}`"
 
 
 def _format_names(names: Sequence[str]) -> str:

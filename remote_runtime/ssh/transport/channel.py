@@ -32,11 +32,11 @@ class ChannelTransport(Protocol):
     def _send_user_message(self, data: paramiko.Message) -> None: ...
 
 
-class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
+class TransportChannel(_ParamikoChannel):  # type: ignore[misc]  # paramiko's types leave out the methods that it overrides
     """A channel that one thread owns.
 
     paramiko builds a message under the channel's lock and sends it after releasing that, while its own thread answers
-    the server's CLOSE: EOF or data could follow our CLOSE, and OpenSSH then drops the whole connection. So the owner
+    the server's CLOSE: EOF or data could follow its CLOSE, and OpenSSH then drops the whole connection. So the owner
     holds ``_send_lock`` while it sends, and a CLOSE that arrives meanwhile is answered when the lock is free again.
 
     ``state_changed`` is set by every message for the channel. ``refusal``: (reason number, text) if the server refused
@@ -175,7 +175,7 @@ def _handle_window(channel: TransportChannel, m: paramiko.Message) -> None:
 
 def _then_notify(handle: Callable[[Any, Any], None]) -> Callable[[TransportChannel, Any], None]:
     def handler(channel: TransportChannel, m: Any) -> None:
-        """Raises ``paramiko.SSHException`` when the server ignores the window, which would fill our memory."""
+        """Raises ``paramiko.SSHException`` when the server ignores the window, which would fill the memory."""
         handle(channel, m)
         if len(channel.in_buffer) + len(channel.in_stderr_buffer) > 2 * WINDOW_BYTES:
             raise paramiko.SSHException("the server sends more than it may")

@@ -1,4 +1,4 @@
-"""paramiko's Packetizer: with deadlines for writes, and, once both directions use AES-GCM, on our own loop."""
+"""paramiko's Packetizer: with deadlines for writes, and, once both directions use AES-GCM, on the forwarder's loop."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class BoundedPacketizer(Packetizer):
                 continue
             except OSError as error:
                 if bytes(out[:4]) == b"SSH-":
-                    return  # our version: a server that has closed already may have sent why, which is read next
+                    return  # this end's version: a server that has closed already may have sent why, which is read next
                 raise EOFError from error
             if sent <= 0:
                 raise EOFError

@@ -1,4 +1,4 @@
-"""Text of a server: lines before its version (RFC 4253 4.2), banners, and the options of our key in authorized_keys.
+"""Text of a server: lines before its version (RFC 4253 4.2), banners, and the options of the key in authorized_keys.
 
 OpenSSH's server sends these in a debug message after the login: ``FILE:LINE: key options: agent-forwarding
 port-forwarding pty …`` lists what is allowed, and ``command`` and ``permitopen`` if they are set (``auth_log_authopts``
@@ -25,7 +25,7 @@ _DEBUG_MESSAGE = re.compile(r"(.+:\d+): key options:([a-z0-9 -]*)")
 
 class ServerText:
     """Text of a server for a person: before its version, and in banners of the login. ``str``: the last lines,
-    sanitized; a reason comes after the banner for everybody. ``partial_line``: a line that has not ended yet."""
+    sanitized; a reason comes after the general banner. ``partial_line``: a line that has not ended yet."""
 
     def __init__(self) -> None:
         self.first_line = ""

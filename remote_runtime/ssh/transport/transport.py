@@ -29,7 +29,7 @@ _ANY = Algorithms()
 _ParamikoTransport: Any = paramiko.Transport
 
 
-class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types leave out the methods that we override
+class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types leave out the methods that it overrides
     """``sock``: a connected socket or ``TransportChannel``; the transport closes it. ``key_types``: the host key
     algorithms to ask for, best first. ``sock_close_reason``: why ``sock`` was closed, where its owner knows that.
 
@@ -293,7 +293,7 @@ def _shutdown(sock: Any) -> None:
 
 
 def silence_paramiko() -> None:
-    """Keep paramiko's log out of ours, and its warnings out of stderr, where Python prints those of a bare logger."""
+    """Keep paramiko's log out of this one, and its warnings off stderr, where Python prints those of a bare logger."""
     for name in ("paramiko", "sshtunnel.SSHTunnelForwarder"):
         logger = logging.getLogger(name)
         logger.propagate = False

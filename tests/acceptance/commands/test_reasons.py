@@ -14,9 +14,9 @@ def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
         done = world.run("up", "vm", "--json")
         assert done.code == 1
         assert done.error["code"] == "firewall-blocked"
-        assert done.error["what"].startswith(f"Nothing answers at 127.0.0.1:{vm.sshd.port} (connection refused")
-        neither = "in neither from the internet nor from Identity-Aware Proxy (35.235.240.0/20)"
-        assert f"The firewall lets tcp:{vm.sshd.port} {neither}" in done.error["why"]
+        assert done.error["what"].startswith(f"Can't connect to 127.0.0.1:{vm.sshd.port} (connection refused")
+        both = "from the internet and from Identity-Aware Proxy (35.235.240.0/20)"
+        assert f"The firewall blocks tcp:{vm.sshd.port} {both}" in done.error["why"]
         assert f"--allow=tcp:{vm.sshd.port} --source-ranges=35.235.240.0/20" in done.error["hint"]
 
 

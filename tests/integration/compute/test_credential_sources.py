@@ -78,9 +78,7 @@ def test_who_may_not_act_as_it_is_told_which_role_is_missing(tmp_path: Path, iam
     with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator, pytest.raises(CloudError) as caught:
         find(emulator, acting(tmp_path, iam, ROBOT), [])
     assert caught.value.code == "permission-denied"
-    assert caught.value.what == (
-        f"These credentials may not act as {ROBOT}: iam.serviceAccounts.getAccessToken is missing"
-    )
+    assert caught.value.what == (f"No permission to act as {ROBOT}: iam.serviceAccounts.getAccessToken is missing")
     assert f"add-iam-policy-binding {ROBOT}" in caught.value.hint
     assert "--role=roles/iam.serviceAccountTokenCreator" in caught.value.hint
 
@@ -150,7 +148,7 @@ def test_gclouds_own_login_serves_where_there_are_no_application_default_credent
     gcloud_login(without_adc, "me@example.com", USER)
     identity = credentials.load({"CLOUDSDK_CONFIG": str(without_adc)}, "https://compute.googleapis.com")
     assert identity.credentials.refresh_token == "refresh"  # type: ignore[attr-defined]  # a user's have one
-    assert (identity.source, identity.renew_hint) == ("gcloud's login of me@example.com", "Run: gcloud auth login")
+    assert (identity.source, identity.renew_hint) == ("gcloud's login of me@example.com", "Run `gcloud auth login`")
 
 
 @pytest.mark.parametrize(("account", "info"), [("you@example.com", USER), ("me@example.com", {"type": "p12"})])
@@ -160,7 +158,7 @@ def test_a_login_of_somebody_else_or_of_an_unknown_kind_does_not(
     gcloud_login(without_adc, account, info)
     with pytest.raises(CloudError) as caught:
         credentials.load({"CLOUDSDK_CONFIG": str(without_adc)}, "https://compute.googleapis.com")
-    assert caught.value.hint == "Run: gcloud auth application-default login"
+    assert caught.value.hint == "Run `gcloud auth application-default login`"
 
 
 def test_each_kind_of_application_default_credentials_has_its_own_renewal(
@@ -172,13 +170,13 @@ def test_each_kind_of_application_default_credentials_has_its_own_renewal(
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(path))
         return credentials.load({}, "https://compute.googleapis.com")
 
-    assert load(USER).renew_hint == "Run: gcloud auth application-default login"
+    assert load(USER).renew_hint == "Run `gcloud auth application-default login`"
     impersonated = {
         "type": "impersonated_service_account",
         "source_credentials": USER,
         "service_account_impersonation_url": f"{IAM_URL}/{ROBOT}:generateAccessToken",
     }
-    assert load(impersonated).renew_hint.endswith(f"login --impersonate-service-account={ROBOT}")
+    assert load(impersonated).renew_hint.endswith(f"login --impersonate-service-account={ROBOT}`")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -64,11 +64,11 @@ CONTENTS: list[tuple[bytes, str]] = [
     (b"", "empty"),
     (json.dumps(SECRET).encode(), "no JSON object"),
     (json.dumps([USER]).encode(), "no JSON object"),
-    (json.dumps({**USER, "type": SECRET}).encode(), "no `type`"),
-    (json.dumps({**USER, "type": [USER]}).encode(), "no `type`"),
+    (json.dumps({**USER, "type": SECRET}).encode(), "unknown `type`"),
+    (json.dumps({**USER, "type": [USER]}).encode(), "unknown `type`"),
     (json.dumps({"installed": USER}).encode(), "OAuth client"),
     (json.dumps({"type": "authorized_user", "client_id": "id", "client_secret": SECRET}).encode(), "`refresh_token`"),
-    (json.dumps(ROBOT).encode(), "`private_key` that is no RSA private key"),
+    (json.dumps(ROBOT).encode(), "invalid `private_key`"),
     (json.dumps({**ROBOT, "private_key": [PEM]}).encode(), "`private_key`"),
     (json.dumps({**USER, "type": "external_account"}).encode(), "`audience`"),
     (json.dumps({"type": "impersonated_service_account", "source_credentials": USER}).encode(), "impersonation_url"),
@@ -107,7 +107,7 @@ def test_a_file_that_cannot_be_used_is_told_by_its_fault(
         ("$HOME/key.json", "only a shell replaces"),
         ("~/key.json", "only a shell replaces"),
         ("{}/missing.json", "/missing.json, and does not exist"),
-        ("{}", "cannot be read: Is a directory"),
+        ("{}", "can't be read: Is a directory"),
     ],
 )
 def test_a_variable_that_names_no_file_is_named_itself(

@@ -93,7 +93,7 @@ def test_a_firewall_without_a_rule_for_ssh_leads_to_the_command_that_opens_it() 
     with patient() as ill:
         ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "web", "0.0.0.0/0", ports=("443",))]
         cause = ill.cause()
-    assert (cause.code, cause.what) == ("firewall-blocked", "The firewall lets no tcp:22 in from the internet")
+    assert (cause.code, cause.what) == ("firewall-blocked", "The firewall blocks tcp:22 from the internet")
     assert cause.why == "no rule of network default allows it"
     assert "--network=default --allow=tcp:22 --source-ranges=YOUR_ADDRESS/32" in cause.hint
 
@@ -107,16 +107,16 @@ def test_identity_aware_proxys_range_is_what_counts_on_its_way() -> None:
         open_for_iap = ill.cause("iap-backend-unreachable", "iap")
         assert ill.causes("iap-unreachable", "iap") == []
     assert open_for_iap.code == "iap-backend-unreachable"
-    assert open_for_iap.why == "so no SSH server listens there"
+    assert open_for_iap.what == "No SSH server listens on tcp:22"
     assert "get-serial-port-output gpu-box" in open_for_iap.hint
     assert "Identity-Aware Proxy (35.235.240.0/20)" in through_iap.what
     assert "--source-ranges=35.235.240.0/20" in through_iap.hint
-    assert direct.what == "The firewall lets tcp:22 in from 198.51.100.0/24 only"
+    assert direct.what == "The firewall allows tcp:22 only from 198.51.100.0/24"
 
 
-IAP_ONLY = "The firewall lets tcp:22 in from Identity-Aware Proxy (35.235.240.0/20) only"
+IAP_ONLY = "The firewall allows tcp:22 only from Identity-Aware Proxy (35.235.240.0/20)"
 NOTHING_THERE = SshError("iap-backend-unreachable", "IAP cannot reach port 22", "the firewall, or no server", "look")
-REFUSED = SshError("iap-refused", "These credentials may not", "4033", "ask for the role")
+REFUSED = SshError("iap-refused", "No permission", "4033", "ask for the role")
 
 
 def test_a_firewall_that_lets_only_identity_aware_proxy_in_leads_there() -> None:
@@ -125,7 +125,7 @@ def test_a_firewall_that_lets_only_identity_aware_proxy_in_leads_there() -> None
         for connect in ("external", "internal"):
             cause = ill.cause(connect=connect)
             assert cause.code == "firewall-blocked"
-            assert cause.hint == "Set `target.connect: iap`: Identity-Aware Proxy is let in"
+            assert cause.hint == "Set `target.connect: iap`: the firewall allows Identity-Aware Proxy"
         assert ill.cause().what == IAP_ONLY
         assert ill.cause().why == "no rule of network default allows others"
 
@@ -136,7 +136,7 @@ def test_of_two_ways_the_one_that_the_firewall_leaves_open_is_to_be_mended() -> 
         refused = ill.cause(through_iap=REFUSED)
         silent = ill.cause(through_iap=NOTHING_THERE)
     assert (refused.code, refused.what, refused.hint) == ("iap-refused", IAP_ONLY, "ask for the role")
-    assert (silent.code, silent.why) == ("iap-backend-unreachable", "so no SSH server listens there")
+    assert (silent.code, silent.what) == ("iap-backend-unreachable", "No SSH server listens on tcp:22")
     assert "get-serial-port-output" in silent.hint
 
 
@@ -146,10 +146,10 @@ def test_a_firewall_that_closes_both_ways_is_opened_where_that_is_enough() -> No
         refused = ill.cause(through_iap=REFUSED)
         silent = ill.cause(through_iap=NOTHING_THERE)
         ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "office", "198.51.100.0/24")]
-        assert ill.cause(through_iap=REFUSED).what == "The firewall lets tcp:22 in from 198.51.100.0/24 only"
+        assert ill.cause(through_iap=REFUSED).what == "The firewall allows tcp:22 only from 198.51.100.0/24"
     for cause in (refused, silent):
         assert cause.code == "firewall-blocked"
-        assert "neither from the internet nor from Identity-Aware Proxy (35.235.240.0/20)" in cause.what
+        assert "from the internet and from Identity-Aware Proxy (35.235.240.0/20)" in cause.what
     assert "--source-ranges=YOUR_ADDRESS/32" in refused.hint, "IAP would still refuse"
     assert "--source-ranges=35.235.240.0/20" in silent.hint, "one range is less than the internet"
 
@@ -170,7 +170,7 @@ def test_a_rule_that_refuses_is_named() -> None:
         ill.emulator.cloud.firewalls["demo"].append(
             firewall_rule("demo", "lockdown", "0.0.0.0/0", allow=False, priority=100)
         )
-        assert ill.cause().why == "firewall rule lockdown (priority 100) refuses it"
+        assert ill.cause().why == "firewall rule lockdown (priority 100) denies it"
 
 
 @pytest.mark.parametrize(

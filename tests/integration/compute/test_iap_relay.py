@@ -145,9 +145,9 @@ def test_a_relay_that_answered_before_a_break_has_to_answer_after_it(field: Fiel
     ("close_code", "code", "in_what", "in_hint"),
     [
         (4003, "iap-backend-unreachable", "port 22 of my-vm", "--allow=tcp:22 --source-ranges=35.235.240.0/20"),
-        (4047, "iap-backend-unreachable", "does not find my-vm", "gcloud compute instances describe my-vm"),
+        (4047, "iap-backend-unreachable", "can't find my-vm", "gcloud compute instances describe my-vm"),
         (4033, "iap-refused", "iap.tunnelInstances.accessViaIAP", "--role=roles/iap.tunnelResourceAccessor"),
-        (4054, "iap-refused", "organisation policy", "target.connect"),
+        (4054, "iap-refused", "organization policy", "target.connect"),
         (4999, "iap-unreachable", "did not connect", ""),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_relay_that_forgot_the_session_ends_it(field: Field) -> None:
         assert receive(opened.socket, 4) == b"1234"
         field.relay.drop_sessions()
         assert receive(opened.socket, 1) == b""
-        assert "given the connection up" in opened.close_reason()
+        assert "ended the connection" in opened.close_reason()
 
 
 @pytest.mark.parametrize("kind", ["low-ack", "high-ack", "second-success", "oversized"])

@@ -216,7 +216,7 @@ def test_put_back_waits_for_a_start_whose_answer_nobody_saw() -> None:
         vm.emulator.cloud.set_status("gpu-box", "STAGING", after_s=0.3)
         vm.emulator.cloud.set_status("gpu-box", "RUNNING", after_s=1.5)
         assert vm.put_back("TERMINATED") in ("STOPPING", "TERMINATED")
-        assert "Waiting until gpu-box can be told to stop (STAGING)" in vm.told
+        assert "Waiting until gpu-box accepts a request to stop (STAGING)" in vm.told
 
 
 def test_put_back_leaves_a_start_that_was_never_sent() -> None:
@@ -271,7 +271,7 @@ def test_a_preempted_spot_vm_is_started_again() -> None:
         vm.emulator.cloud.preempt("gpu-box")
         found = vm.revive()
         assert (found.status, found.started_from) == ("RUNNING", "TERMINATED")
-        assert any(text.startswith("gpu-box is started again: Compute Engine preempted it at ") for text in vm.told)
+        assert any(text.startswith("Starting gpu-box again: Compute Engine preempted it at ") for text in vm.told)
 
 
 @pytest.mark.parametrize("spot", [True, False])
@@ -286,7 +286,7 @@ def test_what_a_person_stopped_is_not_started_by_what_revives(spot: bool) -> Non
         assert vm.status == "TERMINATED"
     assert caught.value.code == "instance-stopped"
     assert re.match(r"demo@example.com stopped it at 20\d\d-\d\d-\d\d \d\d:\d\d \S+;", caught.value.why)
-    assert "`remote-runtime up` starts it again" in caught.value.hint
+    assert "Run `remote-runtime up PROFILE`" in caught.value.hint
 
 
 def test_who_cannot_see_what_stopped_it_starts_nothing() -> None:

@@ -82,7 +82,7 @@ def test_an_error_of_the_worker_arrives_with_code_reason_and_hint() -> None:
     with ComputeEmulator([Vm("gpu-boy")]) as emulator, pytest.raises(CloudError) as caught:
         find(emulator.endpoint)
     assert caught.value.code == "instance-not-found"
-    assert caught.value.why == "similar names there: gpu-boy"
+    assert caught.value.why == "Instances in demo: gpu-boy (us-central1-a, TERMINATED)"
 
 
 def test_cancelled_work_ends_the_worker_within_two_seconds() -> None:
@@ -250,7 +250,7 @@ def test_missing_credentials_are_told_within_seconds(tmp_path: Path) -> None:
     with pytest.raises(CloudError) as caught:
         find("https://127.0.0.1:9/", extra=extra)
     assert caught.value.code == "no-credentials"
-    assert caught.value.hint == "Run: gcloud auth application-default login"
+    assert caught.value.hint == "Run `gcloud auth application-default login`"
     assert time.monotonic() - began < 12
 
 

@@ -115,7 +115,7 @@ def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
     verdicts = {finding.check: finding for finding in told}
     assert verdicts["login"].verdict == "ok"
     assert verdicts["agent"].verdict == "warning"
-    assert f"{agent.address} does not answer" in verdicts["agent"].what
+    assert f"{agent.address} does not respond" in verdicts["agent"].what
     assert "ssh-add -l" in verdicts["agent"].hint
     assert not [finding for finding in told if "remote-runtime doctor" in finding.hint]
 
@@ -125,7 +125,7 @@ def test_an_agent_that_has_the_only_key_and_is_silent_is_named(visitor: Visitor,
     with pytest.raises(SshError) as caught:
         visitor.enter(identity_file=None, within_s=5).close()
     assert caught.value.code == "no-usable-key"
-    assert f"{agent.address} does not answer" in caught.value.why
+    assert f"{agent.address} does not respond" in caught.value.why
     assert "ssh-add -l" in caught.value.hint
     assert any("does not answer" in line for line in visitor.person.told), "a person may unlock it"
 
@@ -179,8 +179,8 @@ COUNT = (1).to_bytes(4, "big")
     [
         (field(b"\5"), "refuses"),
         (field(b"\x0c\xff\xff\xff\xff"), "no key"),
-        (b"\xff\xff\xff\xf0", "not what agents say"),
-        (field(b""), "not what agents say"),
+        (b"\xff\xff\xff\xf0", "not an agent's"),
+        (field(b""), "not an agent's"),
         (field(b"\x0c" + COUNT + field(field(b"ssh-ed25519")) + field(b"short")), "no key"),
         (field(b"\x0c" + COUNT + field(field(b"\xff\xfe")) + field(b"no text")), "no key"),
     ],

@@ -67,7 +67,7 @@ def test_a_late_greeting_is_waited_for_whoever_waits(server: Sshd, tmp_path: Pat
             for done in [pool.submit(way) for way in ways]:
                 done.result(60)
     for visitor in visitors:
-        assert any("no greeting yet" in line for line in visitor.person.told), "it is told after some seconds"
+        assert any("no version received yet" in line for line in visitor.person.told), "it is told after some seconds"
     assert any("looking for a way" in line for line in by_command.person.told)
     assert not any("closes" in line or "closed" in line for visitor in visitors for line in visitor.person.told)
 
@@ -75,9 +75,9 @@ def test_a_late_greeting_is_waited_for_whoever_waits(server: Sshd, tmp_path: Pat
 @pytest.mark.parametrize(
     ("said", "seen"),
     [
-        (b"", "says nothing"),
+        (b"", "sends nothing"),
         (b"Please wait\r\n", "Please wait"),
-        (b"SSH-2.0-OpenSSH_9.2 Debian\r\n", "the server greets (SSH-2.0-OpenSSH_9.2 Debian)"),
+        (b"SSH-2.0-OpenSSH_9.2 Debian\r\n", "the server sent its version (SSH-2.0-OpenSSH_9.2 Debian)"),
     ],
 )
 def test_who_runs_out_of_time_says_what_was_seen_last(visitor: Visitor, said: bytes, seen: str) -> None:
@@ -126,7 +126,7 @@ def test_a_login_that_does_not_end_says_how_far_it_came(tmp_path: Path) -> None:
         error = failed(visitor, 4.0)
         Thinks.over.set()
         assert error.code == "ssh-unreachable"
-        assert "Logging in took more than 4 s" in error.why
+        assert "The login took more than 4 s" in error.why
         assert "host key is verified" in error.why
         assert "timeouts.ssh" in error.hint
         assert any("Waiting for the login" in line for line in visitor.person.told)

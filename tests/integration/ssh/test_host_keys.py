@@ -105,7 +105,7 @@ def test_a_pinned_machine_made_anew_is_refused_and_the_clouds_word_is_mentioned(
     cloud_visitor.instance = replace(cloud_visitor.instance, host_keys=tuple(server.host_keys))
     error = refused(cloud_visitor)
     assert error.code == "host-key-changed"
-    assert "guest attributes name the new key" in error.why
+    assert "guest attributes have the new key" in error.why
 
 
 def test_gclouds_known_hosts_are_matched_by_the_whole_alias(server: Sshd, cloud_visitor: Visitor) -> None:

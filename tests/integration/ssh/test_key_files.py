@@ -162,7 +162,7 @@ def putty(path: Path) -> None:
 
 FAULTY: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "missing": (lambda path: None, "no such file", ""),
-    "folder": (lambda path: path.mkdir(), "cannot be read", ""),
+    "folder": (lambda path: path.mkdir(), "can't be read", ""),
     "empty": (lambda path: write(path, b""), "empty", ""),
     "putty": (putty, "PuTTY", "puttygen"),
     "fido": (fido, "FIDO", "ssh-add"),
@@ -200,8 +200,8 @@ def test_a_file_that_cannot_be_used_is_named_with_its_own_reason(visitor: Visito
         assert why in error.why
         assert hint in error.hint
         assert str(path) in error.what + error.why
-    assert "no key to offer" in by_config.why
-    assert "refused" not in by_config.why
+    assert "no usable SSH key" in by_config.why
+    assert "rejected" not in by_config.why
 
 
 def test_a_usual_file_that_is_unusable_is_named_and_a_missing_one_is_not(visitor: Visitor) -> None:

@@ -192,13 +192,13 @@ GOOD = ("-h", "-n", "127.0.0.1,other")
         ((*GOOD, "-V", "-2d:-1d"), "@cert-authority * {CA}", "expired on 20"),
         ((*GOOD, "-V", "+1d:+2d"), "@cert-authority * {CA}", "not valid before 20"),
         (("-n", "127.0.0.1"), "@cert-authority * {CA}", "user's certificate"),
-        (GOOD, "@cert-authority * {OTHER}", "no certificate by that"),
-        (GOOD, "@cert-authority elsewhere {CA}", "nothing we trust"),
+        (GOOD, "@cert-authority * {OTHER}", "no certificate by it"),
+        (GOOD, "@cert-authority elsewhere {CA}", "no trusted source"),
         (GOOD, "@cert-authority * {CA}\n@revoked * {CA}", "revoked"),
         (GOOD, "@cert-authority * {CA}\n@revoked * {KEY}", "revoked"),
         (GOOD, "@cert-authority * {OTHER}\n127.0.0.1 {KEY}", ""),
         ((), "@cert-authority * {CA}\n127.0.0.1 {KEY}", ""),
-        ((), "@cert-authority * {CA}", "no certificate by that"),
+        ((), "@cert-authority * {CA}", "no certificate by it"),
     ],
 )
 def test_a_host_certificate_counts_where_openssh_counts_it(
@@ -279,7 +279,7 @@ def test_a_known_hosts_file_that_cannot_be_read_is_named(place: Place, visitor: 
     (visitor.home / "folder").mkdir()
     error = ours(visitor)
     assert error is not None
-    assert f"{visitor.home}/folder cannot be read (is a directory)" in error.why
+    assert f"{visitor.home}/folder can't be read (is a directory)" in error.why
     assert "once with" not in error.hint
     visitor.pins.mkdir()
     with pytest.raises(LocalError) as caught:

@@ -94,7 +94,7 @@ def test_a_server_that_refuses_for_now_is_waited_for(strict: Strict, visitor: Vi
     strict._until = time.monotonic() + 2
     visitor.enter(within_s=30).close()
     assert strict.refusals >= 1
-    assert any("refuses this address for a while" in line for line in visitor.person.told)
+    assert any("blocks this address for a while" in line for line in visitor.person.told)
 
 
 def test_a_server_that_goes_on_refusing_is_told_in_its_words(strict: Strict, visitor: Visitor) -> None:

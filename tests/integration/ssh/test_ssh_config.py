@@ -207,7 +207,7 @@ def test_a_proxy_command_carries_the_connection_and_ends_with_it(
     eventually(lambda: not Path("/proc", pid).exists())
 
 
-@pytest.mark.parametrize(("command", "named"), [("nc %h %z", "%z"), ("false", "greeting")])
+@pytest.mark.parametrize(("command", "named"), [("nc %h %z", "%z"), ("false", "SSH version")])
 def test_a_proxy_command_that_cannot_work_is_explained(visitor: Visitor, command: str, named: str) -> None:
     visitor.settings = replace(visitor.settings, proxy_command=command)
     with pytest.raises(SshError) as caught:

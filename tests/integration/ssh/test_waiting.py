@@ -69,7 +69,7 @@ def test_a_server_that_hangs_up_is_called_refusing(server: Sshd, visitor: Visito
     server.refuse(hang_up=True)
     error = refused(visitor)
     assert error.code == "ssh-refused"
-    assert "before the greeting" in error.why
+    assert "before it sent an SSH version" in error.why
 
 
 def test_a_silent_machine_is_given_up_at_the_deadline(server: Sshd, visitor: Visitor) -> None:
@@ -77,7 +77,7 @@ def test_a_silent_machine_is_given_up_at_the_deadline(server: Sshd, visitor: Vis
     start = time.monotonic()
     error = refused(visitor, within_s=1.0)
     assert error.code == "ssh-unreachable"
-    assert "says nothing" in error.why
+    assert "sends nothing" in error.why
     assert time.monotonic() - start < 12, "sooner than paramiko gives up a greeting"
 
 

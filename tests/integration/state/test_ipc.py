@@ -158,7 +158,7 @@ def test_a_frozen_keeper_is_told_in_time_however_often_it_is_asked(state: StateD
         child.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         for _ in range(100):
-            with pytest.raises(LocalError, match="does not answer"):
+            with pytest.raises(LocalError, match="does not respond"):
                 ask(state, {"op": "status"}, within_s=0.01)
         assert time.monotonic() - began < 60.0
 

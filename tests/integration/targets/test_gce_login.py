@@ -56,7 +56,7 @@ def enters_with_a_new_key(door: Doorway) -> None:
     assert (entry.user, entry.key) == (door.sshd.user, public(door.key_file()))
     assert entry.until is not None
     assert 86000 < entry.until - time.time() < 86401
-    assert any("does not know our key" in line for line in door.person.told), "it is said what is waited for"
+    assert any("rejects the key" in line for line in door.person.told), "it is said what is waited for"
     before, after = door.news
     assert before == (machine, door.keys), "it is recorded before it is written"
     assert after[0].access is not None

@@ -152,7 +152,7 @@ CLOUD_FAULTS = [
 ]
 MACHINE_FAULTS = [
     Fault(machine_refuses, "ssh-unreachable", "refused", "ssh"),
-    Fault(machine_is_silent, "ssh-unreachable", "says nothing", "ssh"),
+    Fault(machine_is_silent, "ssh-unreachable", "sends nothing", "ssh"),
     Fault(host_key_is_unknown, "host-key-unknown", "accept-new", "host-key"),
     Fault(host_key_has_changed, "host-key-changed", "SHA256:", "host-key"),
     Fault(key_is_not_accepted, "no-usable-key", "ssh.identity_file", "login"),

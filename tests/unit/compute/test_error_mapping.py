@@ -46,7 +46,7 @@ def test_a_sign_in_service_that_does_not_answer_is_tried_again(exc: Exception) -
     failure = explain(exc)
     assert failure.transient == "unreachable"
     assert failure.error.code == "cloud-unreachable"
-    assert failure.error.what == "Google's sign-in does not answer"
+    assert failure.error.what == "Can't reach Google's sign-in"
 
 
 def test_a_name_that_cannot_be_resolved_is_told_in_the_systems_words() -> None:
@@ -56,13 +56,13 @@ def test_a_name_that_cannot_be_resolved_is_told_in_the_systems_words() -> None:
         exc = requests.exceptions.ConnectionError("Max retries exceeded with url: /compute/v1/")
         exc.__cause__ = cause
     failure = explain(exc)
-    assert failure.error.what == f"The Compute Engine API at {ENDPOINT} does not answer"
+    assert failure.error.what == f"Can't reach the Compute Engine API at {ENDPOINT}"
     assert failure.error.why == "Name or service not known"
 
 
 def test_an_unusable_proxy_is_named_as_such() -> None:
     failure = explain(requests.exceptions.ProxyError("Cannot connect to proxy."))
-    assert failure.error.why == "the proxy set in the environment cannot be used"
+    assert failure.error.why == "the proxy set in the environment can't be used"
 
 
 def answered(
@@ -168,14 +168,14 @@ def test_a_role_is_proposed_for_the_permission_that_is_named_and_where_it_is_mis
     [
         (
             "Quota 'GPUS_ALL_REGIONS' exceeded.  Limit: 0.0 globally.",
-            ["GPUS_ALL_REGIONS", "Ask", "quotas?project=demo"],
+            ["GPUS_ALL_REGIONS", "Request", "quotas?project=demo"],
         ),
         (
             "Quota 'NVIDIA_T4_GPUS' exceeded.  Limit: 1.0 in region us-east1.",
             ["regions describe us-east1 --project=demo"],
         ),
         ("Quota 'CPUS_ALL_REGIONS' exceeded.  Limit: 12.0 globally.", ["project-info describe --project=demo"]),
-        ("Quota 'IN_USE_ADDRESSES' exceeded.  Limit: 0.0 in region us-east1.", ["IN_USE_ADDRESSES", "Ask"]),
+        ("Quota 'IN_USE_ADDRESSES' exceeded.  Limit: 0.0 in region us-east1.", ["IN_USE_ADDRESSES", "Request"]),
     ],
 )
 def test_a_quota_is_shown_where_it_is_and_one_of_nothing_is_asked_for(message: str, wanted: list[str]) -> None:

@@ -34,14 +34,14 @@ def explained(code: str, message: str = "", **details: str) -> CloudError:
 def test_a_zone_without_room_names_the_zones_that_google_names() -> None:
     error = explained("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", zonesAvailable="us-central1-b,us-central1-f")
     assert error.code == "instance-not-startable"
-    assert error.what == "Zone us-central1-a has no room for gpu-box"
-    assert error.hint == "Try again later, or move the instance to a zone with room: us-central1-b,us-central1-f"
+    assert error.what == "Zone us-central1-a has no capacity for gpu-box"
+    assert error.hint == "Try again later, or move the instance to a zone with capacity: us-central1-b,us-central1-f"
 
 
 @pytest.mark.parametrize("zones", ["", "$(rm -rf ~)", "us-central1-b\x1b[31m"])
 def test_zones_that_cannot_be_such_are_not_repeated(zones: str) -> None:
     error = explained("ZONE_RESOURCE_POOL_EXHAUSTED", zonesAvailable=zones)
-    assert error.hint.endswith('gcloud compute zones list --filter="region:us-central1" --project=demo')
+    assert error.hint.endswith("`gcloud compute zones list --filter=region:us-central1 --project=demo`")
 
 
 def test_a_missing_permission_inside_an_operation_is_permission_denied() -> None:

@@ -59,7 +59,7 @@ def test_a_state_that_cannot_be_saved_is_kept_and_saved_later(record: RuntimeRec
 
 
 def test_what_may_cost_money_is_not_done_unless_it_is_written_down(record: RuntimeRecord) -> None:
-    with pytest.raises(LocalError, match="cannot be written") as caught:
+    with pytest.raises(LocalError, match="Can't write") as caught:
         record.save_or_fail(instance=VM)
     assert caught.value.code == "state-dir-unusable"
     assert os.strerror(errno.ENOENT) in caught.value.why

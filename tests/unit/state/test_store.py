@@ -202,7 +202,7 @@ def test_a_file_of_a_newer_version_is_refused_by_name(state: StateDir) -> None:
 
 def test_a_file_that_may_not_be_read_is_told_too(state: StateDir) -> None:
     state.file_path("work", "json").mkdir()
-    with pytest.raises(LocalError, match="cannot be read"):
+    with pytest.raises(LocalError, match="Can't read"):
         store.load(state, "work")
 
 
