@@ -182,7 +182,7 @@ def test_what_is_read_only_when_they_are_renewed_is_not_repeated_either(
     (no_others / "subject").write_bytes(json.dumps({"id_token": SECRET}).encode("utf-16"))
     monkeypatch.setenv("GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES", "1")
     run = {"executable": {"command": str(program), "timeout_millis": 5000}}
-    for one, why in ((source, "google-auth cannot use them (UnicodeDecodeError)"), (run, "non-zero return code 3")):
+    for one, why in ((source, "google-auth can't use them (UnicodeDecodeError)"), (run, "non-zero return code 3")):
         monkeypatch.setenv(VARIABLE, external(no_others, one))
         with pytest.raises(CloudError) as caught:
             AccessTokens({VARIABLE: external(no_others, one)}, "wss://relay/v4").get(renew=False)

@@ -274,7 +274,7 @@ def test_data_before_the_success_is_no_relays(field: Field) -> None:
     field.relay.faults.append(RelayFault("early-data"))
     error = refused(field)
     assert error.code == "iap-unreachable"
-    assert "begins with Data" in error.why
+    assert "first message is Data" in error.why
 
 
 def test_bytes_that_are_no_websockets_are_a_broken_connection(field: Field) -> None:
@@ -385,7 +385,7 @@ def test_a_proxy_that_refuses_is_named(field: Field) -> None:
         url = f"wss://{ELSEWHERE}/v4"
         error = refused(field, REMOTE_RUNTIME_IAP_URL=url, https_proxy=f"http://{proxy.at}")
         assert error.code == "iap-unreachable"
-        assert "proxy 127.0.0.1 refuses" in error.why
+        assert "proxy 127.0.0.1 refused" in error.why
         assert "407" in error.why
         error = refused(field, REMOTE_RUNTIME_IAP_URL=url, https_proxy="socks5://127.0.0.1:1")
         assert "socks5" in error.why

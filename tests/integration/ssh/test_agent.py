@@ -218,7 +218,7 @@ def test_the_file_is_used_where_the_agent_does_not_sign(server: Sshd, visitor: V
     with pytest.raises(SshError) as caught:
         visitor.enter(identity_file=None).close()
     assert "agent key caf\u00e9: nothing can be signed" in caught.value.why
-    assert "refused" not in caught.value.why
+    assert "rejected" not in caught.value.why
     assert "\x1b" not in caught.value.why
     visitor.enter().close()
     visitor.keys.close()

@@ -104,9 +104,9 @@ def test_a_cipher_that_is_not_supported_is_named_before_any_question(visitor: Vi
     error = refused(visitor, identity_file=str(path))
     assert cipher in error.why
     assert not visitor.person.asked
-    command = error.hint.strip("`").replace("ssh-keygen", f"ssh-keygen -q -P {SECRET} -N {SECRET}")
+    command = error.hint.split("`")[1].replace("ssh-keygen", f"ssh-keygen -q -P {SECRET} -N {SECRET}")
     subprocess.run(["sh", "-c", command], check=True, capture_output=True)
-    assert "refused" in refused(visitor, identity_file=str(path)).why
+    assert "rejected" in refused(visitor, identity_file=str(path)).why
 
 
 def test_another_cipher_of_other_programs_is_no_wrong_passphrase(visitor: Visitor) -> None:
@@ -283,7 +283,7 @@ def test_a_certificate_file_counts_for_its_key_wherever_that_is(server: Sshd, vi
     path.unlink()
     visitor.enter(identity_file=None, certificate_files=(str(moved),)).close()
     error = refused(visitor, **files, certificate_files=(str(visitor.home / "nowhere"),))
-    assert "nowhere: it is no file with a certificate" in error.why
+    assert "nowhere: it is not a certificate file" in error.why
     visitor.keys.close()
 
 

@@ -300,7 +300,7 @@ def test_the_refused_keys_are_named(visitor: Visitor) -> None:
     error = refused(visitor, identity_file=str(visitor.home / "stranger"))
     assert error.code == "no-usable-key"
     assert "stranger" in error.why
-    assert str(visitor.settings.user) in error.why
+    assert str(visitor.settings.user) in error.what
 
 
 def test_without_any_key_that_is_said(visitor: Visitor) -> None:
