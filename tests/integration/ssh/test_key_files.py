@@ -278,7 +278,7 @@ def test_a_certificate_file_counts_for_its_key_wherever_that_is(server: Sshd, vi
     make_key(visitor.home / "other")
     files: dict[str, Any] = {"identity_files": (str(visitor.home / "other"), str(path)), "identity_file": None}
     visitor.enter(**files, certificate_files=(str(moved),)).close()
-    assert "refused" in refused(visitor, **files).why
+    assert "rejected" in refused(visitor, **files).why
     add(visitor, path)
     path.unlink()
     visitor.enter(identity_file=None, certificate_files=(str(moved),)).close()
