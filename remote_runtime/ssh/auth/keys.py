@@ -211,7 +211,7 @@ class Keys:
                 self._agent = open_agent(address, timeouts.then_s)
         except TimeoutError:
             self.silent_agent = address
-            hint = "Unlock the agent, or set `ssh.identity_file`"
+            hint = "Unlock the agent until `ssh-add -l` lists its keys, or set `ssh.identity_file`"
             self.skipped.append(KeyFault(f"the SSH agent at {address} does not respond", hint))
         except paramiko.SSHException as error:
             self.skipped.append(KeyFault(f"the SSH agent at {address}: {error}", _AGENT_HINT))

@@ -115,7 +115,7 @@ def test_doctor_names_an_agent_that_does_not_answer_although_the_login_succeeds(
     verdicts = {finding.check: finding for finding in told}
     assert verdicts["login"].verdict == "ok"
     assert verdicts["agent"].verdict == "warning"
-    assert f"{agent.address} does not respond" in verdicts["agent"].what
+    assert f"{agent.address} does not answer" in verdicts["agent"].what
     assert "ssh-add -l" in verdicts["agent"].hint
     assert not [finding for finding in told if "remote-runtime doctor" in finding.hint]
 

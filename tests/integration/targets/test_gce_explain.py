@@ -56,7 +56,7 @@ def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> No
         explained = Asked(emulator, tmp_path).explain()
     assert explained.code == "machine-not-booted"
     assert explained.what == "Nothing answers at 203.0.113.7:22 (no answer within 10 s)"
-    assert explained.why.startswith('gpu-box is in emergency mode: its serial console says "You are in emergency mode')
+    assert explained.why.startswith('gpu-box is in emergency mode: its serial console shows "You are in emergency mode')
     assert "get-serial-port-output gpu-box --zone=us-central1-a --project=demo" in explained.hint
 
 
@@ -67,7 +67,7 @@ def test_after_both_ways_have_failed_it_is_the_one_that_is_open_that_is_told(tmp
         explained = Asked(emulator, tmp_path).explain(ExternalAndIapFailed(ERROR, second))
     assert (explained.code, explained.hint) == ("iap-refused", "ask for the role")
     assert explained.what.endswith("Identity-Aware Proxy: These credentials may not reach it (4033 not authorized))")
-    assert explained.why.startswith("The firewall lets tcp:22 in from Identity-Aware Proxy (35.235.240.0/20) only: ")
+    assert explained.why.startswith("The firewall allows tcp:22 only from Identity-Aware Proxy (35.235.240.0/20): ")
 
 
 def test_an_error_that_nothing_explains_stays_as_it_is(tmp_path: Path) -> None:
