@@ -76,8 +76,8 @@ def open(
         import warnings
 
         if on_progress is not None:
-            raise TypeError("open() got both on_progress and tell, its former name")
-        warnings.warn("open(tell=…) is deprecated: use on_progress=…", DeprecationWarning, stacklevel=2)
+            raise TypeError("open() got both `on_progress` and `tell`, its former name")
+        warnings.warn("`open(tell=…)` is deprecated: use `on_progress=…`", DeprecationWarning, stacklevel=2)
     return open_runtime(profile, keep=keep, timeout_s=timeout_s, on_progress=on_progress or tell)
 
 

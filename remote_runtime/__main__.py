@@ -6,7 +6,7 @@ import sys
 
 from .core.subprocesses import disable_core_dumps
 
-OUTPUT_FLAGS = ("-q", "--quiet", "-v", "--verbose", "--json")  # stand before or after the command
+OUTPUT_FLAGS = ("-q", "--quiet", "-v", "--verbose", "--json")  # before or after the command
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None, command: click.Command | None =
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone, and Python would report an error at exit
         return 1
-    except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug of ours
+    except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug
         if (cause := _open_files_error(error)) is not None:
             return _report_error(cause, as_json)
         return _report_bug(_save_traceback(), as_json)

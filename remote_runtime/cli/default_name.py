@@ -73,7 +73,7 @@ def profile_to_start(output: OutputOptions) -> str:
 
 def runtimes_to_stop(output: OutputOptions) -> list[str]:
     """The only runtime, if the user agrees to stop it; nothing if there is none. Raises ``UsageError`` where several
-    are possible or no one can be asked."""
+    are possible or there is no terminal."""
     from ..state import store
 
     names = store.list_names(state())

@@ -1,4 +1,4 @@
-"""``-q``, ``-v`` and ``--json``, which stand before or after the name of a command."""
+"""``-q``, ``-v`` and ``--json``, before or after the name of a command."""
 
 from __future__ import annotations
 

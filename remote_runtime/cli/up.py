@@ -91,7 +91,7 @@ def up(
 
 
 def _copy_and_open(url: str, copy: bool, show_page: bool, output: OutputOptions) -> list[RemoteRuntimeError]:
-    """What failed: the runtime is up without it."""
+    """What failed: the runtime works without it."""
     warnings = list(copy_url(url, output).values()) if copy else []
     if not show_page:
         return warnings

@@ -45,7 +45,7 @@ def clipboard_command(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def copy(text: str, environ: Mapping[str, str]) -> bool:
-    """Copy to the clipboard of the computer that the user sits at. Returns whether the terminal was asked to do it,
+    """Copy to the clipboard of the computer that the user sits at. Returns whether the terminal does it,
     which does not report back. Raises ``LocalError`` ``no-clipboard``."""
     if any(environ.get(variable) for variable in REMOTE_SESSION) and _copy_by_terminal(text, environ):
         return True

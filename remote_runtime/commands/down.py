@@ -1,4 +1,4 @@
-"""`down`: asks the keeper to take its runtime down, or does it from the state file when there is no keeper."""
+"""`down`: asks the keeper to stop its runtime, or stops it from the state file when there is no keeper."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DownOptions:
 
 def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
     """Returns an entry of ``stopped``, also for a runtime that is down already. ``named``: the user named the runtime,
-    so a purge uses the profile that has this name now. Raises ``LocalError``: ``busy`` when kernels are busy and nobody
+    so a purge uses the profile that has this name now. Raises ``LocalError``: ``busy`` when kernels are busy and no user
     confirms, ``left-behind`` when something could not be removed."""
     state = context.state
     require_known_name(name, state, context.environ)
@@ -179,7 +179,7 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
 
 
 def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
-    """Remove our folder that an earlier `down` left on the profile's machine. Returns a description of what remains."""
+    """Remove the remote-runtime directory that an earlier `down` left on the profile's machine. Returns a description of what remains."""
     state = context.state
     if not (state.file_path(name, "port").exists() and store.load_last_run(state, name).folder):
         return []  # never up from here, or nothing is left

@@ -42,7 +42,7 @@ def update_schema(path: Path, environ: Mapping[str, str]) -> None:
 
 
 def remove(name: str, path: Path, state: store.StateDir) -> None:
-    """Delete the file. Raises ``UsageError`` ``usage`` while its runtime is up, and ``LocalError``
+    """Delete the file. Raises ``UsageError`` ``usage`` while its runtime is running, and ``LocalError``
     ``profile-not-written``."""
     runtime = store.load_if_readable(state, name)
     in_use = runtime is None or not os.path.exists(runtime.profile_path) or os.path.samefile(runtime.profile_path, path)

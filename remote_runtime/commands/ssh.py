@@ -76,7 +76,7 @@ def pinned_host_keys(profile: Profile, context: CommandContext, *, forget: bool)
 
 
 def _running_instance(profile: Profile, state: store.StateDir) -> Instance | None:
-    """The instance of a runtime that is up, which saves a look-up."""
+    """The instance of a running runtime, which saves a look-up."""
     if not store.is_alive(state, profile.name):
         return None
     runtime = store.load_if_readable(state, profile.name)

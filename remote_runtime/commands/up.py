@@ -247,7 +247,7 @@ def _handle_event(event: Message, name: str, view: View, channel: ControlChannel
 
 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
-    """Wait until the runtime is taken down, or take it down on Ctrl-C. Raises ``LocalError``: ``keeper-died``, or
+    """Wait until the runtime is stopped, or stop it on Ctrl-C. Raises ``LocalError``: ``keeper-died``, or
     ``left-behind`` when something could not be removed."""
     with suppress(EOFError, OSError):  # the keeper has exited; its state file says why
         while not context.cancelled.is_set():

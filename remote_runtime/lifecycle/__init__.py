@@ -1,1 +1,1 @@
-"""Bring a runtime up and take it down: the steps, the open resources, the rollback."""
+"""Start a runtime and stop it: the steps, the open resources, the rollback."""

@@ -1,4 +1,4 @@
-"""Brings a runtime up: find the machine, connect, start Jupyter, forward local ports to it, check the whole path.
+"""Brings a runtime up: find the machine, connect, start Jupyter, forward local ports to it, verify the connection.
 
 ``ensure`` is idempotent: a reconnect runs the same steps, and skips those whose result is still usable.
 """
@@ -154,14 +154,14 @@ def connect(
     if instance.via == "iap":
         progress.note(f"Using Identity-Aware Proxy: {instance.why_via}")
     if instance.access is not None and instance.access.two_factor and not context.single_attempt:
-        again = "after a connection loss, run `remote-runtime up PROFILE` to enter it"
+        again = "after a connection loss, run `remote-runtime up PROFILE` to type it"
         progress.note(f"{instance.name} requires a 2FA code at each login: {again}")
     report_connected(progress, session, instance)
     return session
 
 
 def _key_policy(context: BringUpContext, resources: Resources, instance: Instance, rollback: Rollback) -> KeyPolicy:
-    """Records our key before it is written, so that it can be revoked whatever happens then, and afterwards."""
+    """Records the key before it is written, so that it can be revoked whatever happens then, and afterwards."""
 
     def new_keys(keys: tuple[InstalledKey, ...]) -> list[InstalledKey]:
         return [key for key in keys if key not in context.keys]
@@ -224,7 +224,7 @@ def open_forwards(
 def check_path(
     context: BringUpContext, forwarder: PortForwarder, session: TargetSession, server: Server, deadline: Deadline
 ) -> Health:
-    """Wait until the whole path works. Raises as ``health.wait_until_ready``."""
+    """Wait until the connection works end to end. Raises as ``health.wait_until_ready``."""
     context.progress.step("Verifying the connection")
     result = health.wait_until_ready(
         endpoint(forwarder.port, server, context.profile, forwarder),

@@ -30,7 +30,7 @@ def try_last_address(context: BringUpContext, resources: Resources, deadline: De
     if not target.has_pinned_host_key(instance):
         return
     if instance.access is not None and instance.access.two_factor:
-        return  # each attempt asks the user for the second factor: none in vain
+        return  # each attempt prompts for a 2FA code: never in vain
     context.progress.step(f"Connecting to {instance.name} at its last address")
     resources.lookup.start(partial(find_and_renew_key, context, instance), context.profile.timeouts.instance_s)
     within = deadline.within(context.profile.timeouts.ssh_s)

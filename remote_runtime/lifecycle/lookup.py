@@ -71,7 +71,7 @@ class BackgroundLookup:
 
 def find_and_renew_key(context: BringUpContext, last_instance: Instance, deadline: Deadline) -> Instance:
     """The instance that the profile means now, beside a connection to the last address of ``last_instance``. If they
-    are the same, renew our key there too."""
+    are the same, renew the key there too."""
     instance = context.target.find(FindOptions(_log_progress, deadline, in_background=True))
     if instance.id != last_instance.id or not context.may_install_key:
         return instance

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Resources:
     """They survive a reconnect, each until it is found unusable.
 
-    ``instance``, ``server``: what the connection leads to. ``unix_sockets_work``: False once the machine's SSH server
+    ``instance``, ``server``: where the connection ends. ``unix_sockets_work``: False once the machine's SSH server
     refused to connect to a unix socket. ``exposure_reason``: why another program of this computer may have received
     the server's token, which is then replaced; empty if none can have. ``connect_count``: how often a connection was
     made; ``server_connect_count``: its value when the server was last found. ``restart_reason``: why Jupyter had to be
@@ -110,7 +110,7 @@ class Resources:
         return self.forwarder.stats.counted() if self.forwarder else Connections()
 
     def ignore_connection_from(self, port: int) -> None:
-        """Do not count the connection from this local port: it is ours."""
+        """Do not count the connection from this local port: a check opened it."""
         if self.forwarder is not None:
             self.forwarder.stats.ignore_from(port)
 

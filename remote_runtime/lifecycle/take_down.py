@@ -1,4 +1,4 @@
-"""Takes a runtime down: stop the server, close the tunnel, leave the instance as the profile or the command says.
+"""Stops a runtime: stop the server, close the tunnel, leave the instance as the profile or the command says.
 
 The keeper does it with its open resources; if no keeper runs, the command does it with the state file alone.
 """
@@ -42,8 +42,8 @@ T = TypeVar("T")
 
 @fast_dataclass(frozen=True)
 class TakeDownOptions:
-    """What `down` was asked for beyond the profile. ``instance``: None leaves it to ``on_down``. ``no_server``: it is
-    known that none of ours is there. ``force``: end busy kernels too."""
+    """The options of `down` beyond the profile. ``instance``: None leaves it to ``on_down``. ``no_server``: it is
+    known that there is none. ``force``: end busy kernels too."""
 
     keep_server: bool = False
     instance: Action | None = None
@@ -85,7 +85,7 @@ class TakeDown:
         self._keys = self.runtime.keys
 
     def run(self) -> TakeDownResult:
-        """Raises ``LocalError`` ``busy`` when running work may not be ended; nothing is changed then. All other
+        """Raises ``LocalError`` ``busy`` when running work must not be ended; nothing is changed then. All other
         failures are in the result's ``remains``."""
         try:
             server = self._end_server()
@@ -132,7 +132,7 @@ class TakeDown:
             return None
         except Exception as error:
             self.progress.fail()
-            log.exception("internal error while taking down")
+            log.exception("internal error while stopping")
             self._remains[remains] = describe_bug(error)
             return None
 
@@ -142,7 +142,7 @@ class TakeDown:
         runtime, instance, is_attached = self.runtime, self.runtime.instance, _is_attached(self.runtime)
         if is_attached and not self.options.purge:
             self._check_server()
-            return "kept"  # it is not ours to end
+            return "kept"  # the user started it
         keep = not ends_kernels(runtime, self._profile, self.options)
         keep = keep and not (instance is not None and instance.kind == "demo")  # it ends with the demo machine
         if keep and runtime.server is not None and not runtime.unfinished:
@@ -211,7 +211,7 @@ class TakeDown:
         self._machine_answers = True
         return session
 
-    # ── our keys ──
+    # ── added keys ──
 
     def _keys_of_this_run(self) -> tuple[InstalledKey, ...]:
         return tuple(key for key in self._keys if key not in self.runtime.keys)
@@ -259,7 +259,7 @@ class TakeDown:
         return ended or self._status_now(instance)
 
     def _status_now(self, instance: Instance) -> str:
-        """``RUNNING`` if the machine answered; else what Compute Engine says, which is asked once."""
+        """``RUNNING`` if the machine answered; else what Compute Engine reports, requested once."""
         if self._machine_answers:
             return "RUNNING"
         if self._status is None:
@@ -274,7 +274,7 @@ class TakeDown:
 
 
 def _action(profile: Profile, options: TakeDownOptions) -> Action | None:
-    """What happens to the instance. It goes on where `down` was asked to keep the server."""
+    """What happens to the instance. It keeps running if `down` keeps the server."""
     asked = profile.on_down.instance
     return options.instance or (None if options.keep_server or asked == "keep" else asked)
 

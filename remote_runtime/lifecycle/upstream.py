@@ -70,7 +70,7 @@ def is_listening(session: TargetSession, server: Server, *, within_s: float) -> 
 
 def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
     """Whether the session can connect to a unix socket, or a port, on which something listens on the machine. False for
-    a socket only. OpenSSH gives the same error for a socket that it may not connect to and for one that is not there,
+    a socket only. OpenSSH gives the same error for a socket without permission and for one that is not there,
     so this must be called while something listens.
 
     Raises ``HealthError``, ``SshError``: a port that cannot be reached; the connection is lost.

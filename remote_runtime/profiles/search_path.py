@@ -35,7 +35,7 @@ class SearchDir:
 
 
 def search_dirs(environ: Mapping[str, str], cwd: Path) -> tuple[SearchDir, ...]:
-    """All folders, in the order of the look-up; they may not exist."""
+    """All folders, in the order of the look-up; some may be missing."""
     folders = [part for part in environ.get("REMOTE_RUNTIME_PROFILES", "").split(os.pathsep) if part]
     return (
         *(SearchDir("environment", cwd / folder) for folder in folders),
@@ -60,7 +60,7 @@ def is_packaged(path: Path) -> bool:
 
 
 def user_dir(environ: Mapping[str, str], cwd: Path) -> Path:
-    """The folder of the user's own profiles; it may not exist."""
+    """The folder of the user's own profiles; it may be missing."""
     return cwd / _config_dir(environ) / "profiles"
 
 
@@ -69,7 +69,7 @@ def find_profile(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tu
     name that cannot be one."""
     if is_path(name_or_path):
         path = cwd / name_or_path
-        # Unlike Path.is_file, this answers False for names that the system refuses and folders closed to us.
+        # Unlike Path.is_file, this answers False for names that the system refuses and unreadable folders.
         if not os.path.isfile(path):
             raise _not_found_error(
                 f"Profile {quoted(name_or_path)} not found", "No such file", name_or_path, environ, cwd
@@ -98,7 +98,7 @@ def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Searc
         try:
             paths = [path for path in search_dir.path.iterdir() if path.suffix == ".yaml" and os.path.isfile(path)]
         except OSError:
-            continue  # A folder that is missing or closed to us holds no profiles.
+            continue  # A folder that is missing or unreadable holds no profiles.
         for path in sorted(paths, key=lambda path: path.stem):
             if path.resolve() not in seen:
                 seen.add(path.resolve())

@@ -19,7 +19,7 @@ _MAX_QUOTED_CHARS = 60
 _MAX_EXCERPT_CHARS = 200
 _PASSWORD = re.compile(r":[^\s/@]+@")  # USER:PASSWORD@HOST
 _LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-# What may stand before an excerpt's value: keys and brackets, but no other value, which may be a secret.
+# What may precede an excerpt's value: keys and brackets, but no other value, which may be a secret.
 _KEYS_ONLY = re.compile(r"[\s-]*(?:[\w.-]+:\s*[\[{]?\s*)*")
 
 

@@ -126,7 +126,7 @@ class FormatVersion(ValueType):
 
 @fast_dataclass(frozen=True)
 class Port(ValueType):
-    """A TCP port, or ``keyword``, which stands for None."""
+    """A TCP port, or ``keyword``, which means None."""
 
     keyword: str = ""
 

@@ -1,6 +1,6 @@
 """``scripts/bench bridge``: what the bridge costs and gains, in alternating rounds of one run.
 
-Ours on the current Jupyter, the same server directly, upstream's jupyter_http_over_ws on the newest stack on which it
+This bridge on the current Jupyter, the same server directly, upstream's jupyter_http_over_ws on the newest stack on which it
 runs, and a server without a bridge for the time of a cell. One client for all: aiohttp, one WebSocket for any number
 of bridged requests, kept connections for direct ones, orjson and pybase64 for decoding, as fast as a browser's.
 """
@@ -177,6 +177,6 @@ def _report(ours: Subject, stock: Subject, upstream: Subject) -> int:
     sys.stdout.write(
         f"{table.table(rows)}\n\n"
         f"The server grew by at most {growth:.1f} MB during a download (goal: < {GROWTH_GOAL_MB} MB).\n"
-        f"Ours: {table.versions(VERSIONS)}. Upstream: {', '.join(UPSTREAM)}.\n{table.machine()}\n"
+        f"remote-runtime: {table.versions(VERSIONS)}. Upstream: {', '.join(UPSTREAM)}.\n{table.machine()}\n"
     )
     return 0 if all(row.is_met for row in rows) and growth < GROWTH_GOAL_MB else 1

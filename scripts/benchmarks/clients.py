@@ -133,7 +133,7 @@ async def channels(base: str, token: str, path: str, *, through_bridge: bool) ->
         session.ws_connect(url, max_msg_size=0) as socket,
     ):
         opened = Channels(socket)
-        # The first answer comes only when the kernel is up.
+        # The first answer comes only when the kernel has started.
         await opened.run_cell()
         yield opened
 

@@ -1,6 +1,6 @@
-"""Our client of Identity-Aware Proxy beside gcloud's, through the same relay over TLS, in the same run.
+"""remote-runtime's client of Identity-Aware Proxy beside gcloud's, through the same relay over TLS, in the same run.
 
-The relay and the machine behind it run in a process of their own. Without gcloud only ours is measured.
+The relay and the machine behind it run in a process of their own. Without gcloud only remote-runtime is measured.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         type=float,
         default=1.0,
         metavar="SECONDS",
-        help="of the relay, before ours takes another connection",
+        help="of the relay, before remote-runtime opens another connection",
     )
     return parser.parse_args(arguments)
 
@@ -105,7 +105,7 @@ def _compared(relay: _Remote, folder: Path, options: argparse.Namespace) -> list
                 print(f"{who}, after a clean end of TCP: {_outcome(sock, 4 * MB)}")  # noqa: T201
     longest = ", ".join(f"{who} {max(gap[who]):.2f} s" for who in ways)
     print(f"longest resume gap: {longest}")  # noqa: T201
-    print(f"resume gap of ours at most 0.5 s: {'met' if max(gap['ours']) <= 0.5 else 'MISSED'}")  # noqa: T201
+    print(f"remote-runtime's resume gap at most 0.5 s: {'met' if max(gap['ours']) <= 0.5 else 'MISSED'}")  # noqa: T201
     return [
         Row("down, MB/s", down["ours"], down["gcloud"], 1.5, at_least=True),
         Row("up, MB/s", up["ours"], up["gcloud"], 2.0, at_least=True),

@@ -15,7 +15,7 @@ CANNOT_RUN = 3  # what a benchmark returns where this computer lacks what it nee
 @dataclass(frozen=True)
 class Row:
     """``ours`` and ``other`` (none where there is nothing to compare with): one value a round, in the row's unit.
-    ``goal``: the ratio that ours may reach at most, or (``at_least``) has to. ``upstream``: ours and other as upstream
+    ``goal``: the ratio that ``ours`` reaches at most, or (``at_least``) at least. ``upstream``: both as upstream
     has them, or what it says instead."""
 
     name: str
@@ -31,7 +31,7 @@ class Row:
 
     @property
     def is_met(self) -> bool:
-        """True also where it cannot be told."""
+        """True also where that is unknown."""
         return not self.other or (self.ratio >= self.goal if self.at_least else self.ratio <= self.goal)
 
 

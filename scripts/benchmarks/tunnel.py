@@ -1,8 +1,8 @@
-"""``scripts/bench tunnel``: our tunnel beside OpenSSH's, sshtunnel and asyncssh, in alternating rounds of one run.
+"""``scripts/bench tunnel``: remote-runtime's tunnel beside OpenSSH's, sshtunnel and asyncssh, in alternating rounds of one run.
 
-All lead to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
-their own; then over a link that dies, ours with its keeper beside ssh with autossh. Each candidate is its own process.
-Prints the medians with their spread as the README has them, each with the ratio of ours to it, and then which goals
+All forward to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
+their own; then over a link that dies, remote-runtime with its keeper beside ssh with autossh. Each candidate is its own process.
+Prints the medians with their spread as the README has them, each with the ratio of remote-runtime to it, and then which goals
 are met.
 """
 
@@ -124,7 +124,7 @@ def _introduce(home: Path, place: Place) -> None:
 def _rounds(
     rows: Rows, place: Place, names: Sequence[str], measure: Callable[[Tunnel], parts.Values], rounds: int
 ) -> None:
-    """A peer that breaks is told, loses that round, and is opened anew for the next."""
+    """A peer that breaks is reported, loses that round, and is opened again for the next."""
     with contextlib.ExitStack() as stack:
         opened = {name: _open(name, place, stack) for name in names}
         for number in range(rounds):

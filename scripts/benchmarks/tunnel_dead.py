@@ -1,4 +1,4 @@
-"""A link that dies without a word, for ``scripts/bench tunnel``: ours with its keeper, and ssh with autossh.
+"""A link that dies without a word, for ``scripts/bench tunnel``: remote-runtime with its keeper, and ssh with autossh.
 
 Both go over one real network whose router loses every packet to the machine, until each has noticed it.
 """

@@ -1,4 +1,4 @@
-"""The machine of ``scripts/bench tunnel``: an sshd and what the tunnels lead to, on one address.
+"""The machine of ``scripts/bench tunnel``: an sshd and what the tunnels forward to, on one address.
 
 ``python -m … ADDRESS DIRECTORY``: prints the ports as JSON in one line, ends with its standard input. ``DIRECTORY``
 has the keys (``make_keys``) and takes the configuration files. ``http``: nginx, 1 KB on a new connection each;

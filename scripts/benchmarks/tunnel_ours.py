@@ -1,4 +1,4 @@
-"""Our tunnel alone, without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
+"""remote-runtime's tunnel alone, without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
 
 As in the keeper, a command has run on the connection before. It ends with its standard input.
 """
@@ -23,7 +23,7 @@ from .tunnel_machine import KINDS
 
 
 class Ready(SessionUpstream):
-    """A way to a server that does not have to prove itself and for which channels are kept ready none the less."""
+    """A route to a server that does not have to authenticate and for which channels are kept ready none the less."""
 
     def open_forwarder(self, identity_check: object) -> Forwarder | None:
         return self.session.channel_pool(self.host, self.port, identity_check=None, keep_ready=True)

@@ -18,7 +18,7 @@ _IDLE = 1000
 
 @dataclass(frozen=True)
 class Goal:
-    """``ours`` divided by ``than``'s of the same row, or of ``other`` row of ours where ``than`` is empty."""
+    """``ours`` divided by ``than``'s of the same row, or of ``other`` row of it where ``than`` is empty."""
 
     row: str
     than: str

@@ -22,7 +22,7 @@ class Rows:
             self._cells.setdefault(row, {}).setdefault(candidate, []).append(list(found))
 
     def markdown(self) -> str:
-        """One row for each measure, one column for each candidate; a ratio is ours to that candidate."""
+        """One row for each measure, one column for each candidate; a ratio is remote-runtime to that candidate."""
         rows = self._rows()
         names = [name for name in ALL if any(name in cells for cells in rows.values())]
         lines = [["", *names], ["---"] * (len(names) + 1)]

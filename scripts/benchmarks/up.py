@@ -1,7 +1,7 @@
 """``scripts/bench up``: how soon `up` gives the URL of a VM that runs with a healthy server, beside gcloud.
 
 One Compute Engine emulator, one OpenSSH server, one Jupyter. In turn: `remote-runtime up` after `down --keep-server`,
-until the URL stands on stdout; and `gcloud compute ssh -- -L`, its key and host keys known already, until the first
+until the URL is on stdout; and `gcloud compute ssh -- -L`, its key and host keys known already, until the first
 byte comes through its forward. Once with an API that answers at once, once with one that takes 100 ms for each answer.
 """
 
@@ -27,7 +27,7 @@ from . import table
 GOAL = 0.5
 WITHIN_S = 60.0
 Taken = dict[float, tuple[list[float], list[float]]]
-"""Seconds that an API answer takes → ours and gcloud's, one value a round."""
+"""Seconds that an API answer takes → remote-runtime's and gcloud's, one value a round."""
 LATENCIES_S = (0.0, 0.1)
 
 
@@ -79,7 +79,7 @@ def _up_s(world: World) -> float:
 
 
 def _gcloud_s(world: World, vm: CloudMachine, target: str) -> float:
-    world.run("down", "vm", "--keep-server")  # nothing of ours runs beside it but Jupyter
+    world.run("down", "vm", "--keep-server")  # only Jupyter runs beside it
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
     command = [

@@ -14,7 +14,7 @@ NAMES = (
     "bodies",
     "cuts",
     "killed-ups",
-    "strangers",
+    "silent-clients",
     "patience",
     "servers",
 )

@@ -1,5 +1,5 @@
 """Many connections of any size, pace and end through one tunnel while keys are renewed: no byte may be wrong, and the
-process that holds the tunnel may not grow."""
+process that holds the tunnel must not grow."""
 
 from __future__ import annotations
 

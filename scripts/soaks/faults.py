@@ -1,4 +1,4 @@
-"""The table of faults, with autossh and ssh beside ours where autossh is installed."""
+"""The table of faults, with autossh and ssh beside it where autossh is installed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def in_real_networks() -> None:
 
 
 def compare() -> None:
-    """autossh -M 0 with the same keep-alives; it leads to a plain HTTP server."""
+    """autossh -M 0 with the same keep-alives; it forwards to a plain HTTP server."""
     tell("\nautossh -M 0 -N -L, ServerAliveInterval 1, ServerAliveCountMax 3: URL works after")
     faults: list[tuple[str, Callable[[Sshd], object], Callable[[Sshd], object] | None]] = [
         ("the connection is reset", lambda sshd: sshd.cut(), None),
@@ -91,7 +91,7 @@ def compare() -> None:
             eventually(partial(works, port), within_s=MOST_S)
             began = time.monotonic()
             begin(sshd)
-            if end is not None:  # as long as ours needs to notice
+            if end is not None:  # as long as remote-runtime needs to notice
                 time.sleep(INTERVALS * KEEPALIVE_S)
                 end(sshd)
                 began = time.monotonic()
@@ -106,7 +106,7 @@ def compare() -> None:
 
 @contextlib.contextmanager
 def autossh(sshd: Sshd, target: int, home: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Its process, and the local port that leads to this port of the machine."""
+    """Its process, and the local port that forwards to this port of the machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])

@@ -209,8 +209,8 @@ WAYS = [
     Way("cell: subprocess.Popen", cell(f"{POPEN})"), True, "below the kernel"),
     Way("cell: system_raw('… &')", cell(f"get_ipython().system_raw('python3 ~/train.py {AWAY}')"), True, COMPUTING),
     Way("cell: Popen, kernel ended", cell(f"{POPEN}, start_new_session=True)", end=True), True, COMPUTING),
-    Way("cell: a thread goes on", cell(THREAD), True, "the kernel's process works"),
-    Way("a GPU (stand-in nvidia-smi)", gpu, True, "GPU time", begins=False),
+    Way("cell: a thread continues", cell(THREAD), True, "the kernel's process works"),
+    Way("a GPU (emulated nvidia-smi)", gpu, True, "GPU time", begins=False),
     Way("a kernel at rest", cell("1"), False, NOTHING, begins=False),
     *(Way(f"a waiting {shell}", typed(f"touch ~/begun; exec {shell}"), False, LAST_TYPED, shell) for shell in SHELLS),
     Way("a waiting shell in a shell", typed("touch ~/begun; bash"), False, LAST_TYPED),
@@ -257,7 +257,7 @@ def _try(way: Way, field: Field) -> tuple[str, str]:
             if time.monotonic() > until:
                 return "", "did not begin here"
             time.sleep(0.1)
-        time.sleep(1.0)  # whoever types has done so
+        time.sleep(1.0)  # the typing is over
         seen = field.look()
         for _ in range(10):  # fish begins with a program of its own; the time itself is what is tested
             if seen and not way.counts:

@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(name: str, python: Path, args: tuple[str, ...] = ()) -> set[str]:
-    """The secrets that were heard."""
+    """The secrets that were received."""
     with tempfile.TemporaryDirectory(prefix="rr-") as folder:
         files = [Path(folder, "first"), Path(folder, "second")]
         settings = JupyterSettings(python=str(python), args=args)
@@ -49,7 +49,7 @@ def _run(name: str, python: Path, args: tuple[str, ...] = ()) -> set[str]:
     places = said.partition(b" places")[0].rpartition(b"\n")[2].decode(errors="replace")
     heard = {secret for secret in SECRETS if secret.encode() in said}
     sys.stdout.write(
-        f"{name:16} {sockets} sockets of the kernel; {places} places tried; heard: {sorted(heard) or 'nothing'}\n"
+        f"{name:16} {sockets} sockets of the kernel; {places} places tried; received: {sorted(heard) or 'nothing'}\n"
     )
     sys.stdout.flush()
     return heard

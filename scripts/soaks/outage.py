@@ -1,4 +1,4 @@
-"""A machine that is gone for ten minutes, or as long as is asked: when the URL works again, and what
+"""A machine that is gone for ten minutes, or for a given time: when the URL works again, and what
 the keeper weighs."""
 
 from __future__ import annotations

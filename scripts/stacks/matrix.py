@@ -21,7 +21,7 @@ RUN_LIMIT_S = 600.0
 NAMES = ("bodies", "limits", "pages", "proxied_ws", "secrets", "http_over_websocket", "upstream")
 TESTS = tuple(f"tests/integration/bridge/test_{name}.py" for name in NAMES)
 SHOWN = ("jupyter_server", "notebook", "jupyterlab", "tornado")
-# On old Pythons pip searches for hours unless it is told these.
+# On old Pythons pip searches for hours without these.
 OLD = ("ipykernel==6.29.5", "ipython==8.12.3", "nbconvert==7.16.4")
 # Notebook 6.4 does not start under newer versions of traitlets.
 CLASSIC = (*OLD, "jupyter_client==7.4.9", "traitlets==5.9.0")

@@ -28,7 +28,7 @@ def disabled(result: Mapping[str, Any], *, quiet: bool) -> None:
     if not result["changed"]:
         answer(_indented(f"The bridge was not there: {result['python']}"))
         return
-    answer(_indented(f"The bridge is taken away from {result['python']}", result["package"], *result["config_files"]))
+    answer(_indented(f"Removed the bridge from {result['python']}", result["package"], *result["config_files"]))
     if not quiet:
         say("Servers that run now keep it until they end.")
 

@@ -162,7 +162,7 @@ def width() -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, max_columns: int = 0) -> str:
-    """A table whose columns are as wide as their widest cell. Columns that do not fit ``max_columns`` are written below
+    """A table whose columns are as wide as their widest cell. Columns beyond ``max_columns`` are written below
     their row, never cut: names of machines may differ in the last letter only."""
     cells = [list(head), *([clean_line(cell, 200) for cell in row] for row in rows)]
     shown = fit_columns(cells, max_columns, rank=lambda column: column)

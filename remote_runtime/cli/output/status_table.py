@@ -1,4 +1,4 @@
-"""`status` as a table. Columns that do not fit the terminal are written below it."""
+"""`status` as a table. Columns that the terminal has no room for are written below it."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from ...core.model import Finding
 from .checks import title_of
 
 T = TypeVar("T")
-# The error codes of each check. A code that stands twice belongs to the first of them that the failed step has: a login
-# that runs no command is noticed when Python is asked for.
+# The error codes of each check. A code that is there twice belongs to the first of them that the failed step has: a login
+# that runs no command is noticed by the search for Python.
 CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
     "credentials": ("no-credentials", "no-project", "cloud-unreachable"),
     "instance": (

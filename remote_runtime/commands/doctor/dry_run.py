@@ -123,7 +123,7 @@ class DryRun:
 
     def _find(self, context: BringUpContext) -> Instance | None:
         if not context.target.exists():
-            why, hint = "it runs only while its runtime is up", "`remote-runtime up PROFILE` starts it"
+            why, hint = "it runs only while its runtime is running", "`remote-runtime up PROFILE` starts it"
             self.checklist.warn("instance", "The demo VM is not running", why, hint, code="instance-stopped")
             self.checklist.blocked_by = "instance"
             return None

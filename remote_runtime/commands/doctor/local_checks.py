@@ -1,4 +1,4 @@
-"""Checks of this computer without a profile, and of the runtimes that are up."""
+"""Checks of this computer without a profile, and of the running runtimes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def check_computer(
 
 
 def versions() -> dict[str, str]:
-    """Versions of our dependencies, without importing them."""
+    """Versions of the dependencies, without importing them."""
     found = {"remote-runtime": __version__, "Python": platform.python_version(), "system": platform.platform()}
     for library in LIBRARIES:
         try:
@@ -120,7 +120,7 @@ def _check_port(checklist: Checklist, runtimes: Sequence[Mapping[str, Any]]) -> 
             listener.close()
     except LocalError as error:
         if any(runtime["local_port"] == port and runtime["state"] != "down" for runtime in runtimes):
-            checklist.ok("port", f"{port} is used by a runtime of yours")
+            checklist.ok("port", f"{port} is used by your runtime")
         else:
             checklist.warn(
                 "port",

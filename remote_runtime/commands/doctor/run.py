@@ -71,7 +71,7 @@ def _load(checklist: Checklist, reference: str, context: CommandContext) -> Prof
 
 
 def _check_profile(profile: Profile, checklist: Checklist, context: CommandContext) -> None:
-    """Check the runtime if it is up, else do a dry run of `up`."""
+    """Check the runtime if it is running, else do a dry run of `up`."""
     name, state, view = profile.name, context.state, context.view
     view.step(name, "Checking what is running")
     now = read_status(state, name)

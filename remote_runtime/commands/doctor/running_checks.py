@@ -1,4 +1,4 @@
-"""Checks a runtime that is up: reports what the keeper knows, then tests the local port. Disturbs nothing except for
+"""Checks a running runtime: reports what the keeper knows, then tests the local port. Disturbs nothing except for
 one kernel that is started for one cell."""
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ sys.stdin.read()
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="scripts/soak strangers", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/soak silent-clients", description=__doc__)
     parser.add_argument("--number", type=int, default=9500)
     parser.add_argument("--way", choices=WAYS, nargs="*", default=["idle", "slow", "half-closed"])
     parser.add_argument("--seconds", type=float, default=30.0, help="how long they stay")
