@@ -38,8 +38,8 @@ class DownOptions:
 
 def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
     """Returns an entry of ``stopped``, also for a runtime that is down already. ``named``: the user named the runtime,
-    so a purge uses the profile that has this name now. Raises ``LocalError``: ``busy`` when kernels are busy and no user
-    confirms, ``left-behind`` when something could not be removed."""
+    so a purge uses the profile that has this name now. Raises ``LocalError``: ``busy`` when kernels are busy and the
+    user does not confirm, ``left-behind`` when something could not be removed."""
     state = context.state
     require_known_name(name, state, context.environ)
     if options.keep_server:
@@ -179,7 +179,9 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
 
 
 def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
-    """Remove the remote-runtime directory that an earlier `down` left on the profile's machine. Returns a description of what remains."""
+    """Remove the remote-runtime directory that an earlier `down` left on the profile's machine.
+
+    Returns a description of what remains."""
     state = context.state
     if not (state.file_path(name, "port").exists() and store.load_last_run(state, name).folder):
         return []  # never up from here, or nothing is left

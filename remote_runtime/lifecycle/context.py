@@ -29,8 +29,8 @@ class ProgressSink(Protocol):
 class BringUpContext:
     """``record(**facts)`` saves each result (``instance``, ``server``, …) as soon as it is known, so that the state
     file is right even if this process is killed. ``remembered_port``: the local port that was used last time.
-    ``previous``: the runtime as an earlier keeper left it; None once this one has brought it up. ``keys``: keys that `up`
-    installed before. ``single_attempt``: one of many attempts: do not wait for a booting machine or a silent port, and
+    ``previous``: the runtime as an earlier keeper left it; None once this one has brought it up. ``keys``: those that
+    `up` added before. ``single_attempt``: one of many attempts: do not wait for a booting machine or a silent port, and
     do not diagnose failures."""
 
     client_id: str

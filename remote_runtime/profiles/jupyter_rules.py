@@ -1,7 +1,8 @@
 """The arguments and environment variables that a profile may give to the Jupyter server: none opens it to others.
 
 An option is allowed only if its class and trait are listed here: it takes a number, a switch or a name, and serves no
-file, redirects no browser, runs no code and decides nothing about who may log in. Facts from traitlets and jupyter_server:
+file, redirects no browser, runs no code and decides nothing about who may log in. Facts from traitlets and
+jupyter_server:
 
 - Options are ``--Class.trait=value``, aliases (``--ip``) and flags (``--debug``); argparse also takes unambiguous
   beginnings (``--cert`` for ``--certfile``) and a value as the next argument. So: whole known names, always with ``=``.

@@ -1,8 +1,8 @@
 """``scripts/bench bridge``: what the bridge costs and gains, in alternating rounds of one run.
 
-This bridge on the current Jupyter, the same server directly, upstream's jupyter_http_over_ws on the newest stack on which it
-runs, and a server without a bridge for the time of a cell. One client for all: aiohttp, one WebSocket for any number
-of bridged requests, kept connections for direct ones, orjson and pybase64 for decoding, as fast as a browser's.
+This bridge on the current Jupyter, the same server directly, upstream's jupyter_http_over_ws on the newest stack
+on which it runs, and a server without a bridge for the time of a cell. One client for all: aiohttp, one WebSocket for
+any number of bridged requests, kept connections for direct ones, orjson and pybase64 for decoding.
 """
 
 from __future__ import annotations

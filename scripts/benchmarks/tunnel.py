@@ -1,9 +1,9 @@
-"""``scripts/bench tunnel``: remote-runtime's tunnel beside OpenSSH's, sshtunnel and asyncssh, in alternating rounds of one run.
+"""``scripts/bench tunnel``: remote-runtime beside OpenSSH, sshtunnel and asyncssh, in alternating rounds.
 
 All forward to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
-their own; then over a link that dies, remote-runtime with its keeper beside ssh with autossh. Each candidate is its own process.
-Prints the medians with their spread as the README has them, each with the ratio of remote-runtime to it, and then which goals
-are met.
+their own; then over a link that dies, remote-runtime with its keeper beside ssh with autossh. Each candidate
+is its own process. Prints the medians with their spread, each with the ratio of remote-runtime to it, and then which
+goals are met.
 """
 
 from __future__ import annotations

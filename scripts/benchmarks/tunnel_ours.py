@@ -1,4 +1,4 @@
-"""remote-runtime's tunnel alone, without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
+"""The tunnel without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
 
 As in the keeper, a command has run on the connection before. It ends with its standard input.
 """

@@ -40,8 +40,8 @@ def paint(text: str, style: str, stream: TextIO | None = None) -> str:
 
 
 def has_links(stream: TextIO | None = None) -> bool:
-    """Whether ``stream`` (default: stderr) is a terminal that shows links of OSC 8. No terminal reports that by itself; these say
-    it by their environment. FORCE_HYPERLINK overrides it, as in other programs."""
+    """Whether ``stream`` (default: stderr) is a terminal that shows links of OSC 8. Terminals report
+    that only by their environment. FORCE_HYPERLINK overrides it, as in other programs."""
     forced = os.environ.get("FORCE_HYPERLINK")
     if forced is not None:
         return forced != "0" and (stream or sys.stderr).isatty()

@@ -1,2 +1,2 @@
 """Checks everything from the profile to the browser with the code of `up`, and changes nothing. ``run`` chooses:
-``dry_run`` for a runtime that is down, ``running_checks`` for one that is running, ``local_checks`` without a profile."""
+``dry_run`` for a runtime that is down, ``running_checks`` for a running one, ``local_checks`` without a profile."""

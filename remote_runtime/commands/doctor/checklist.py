@@ -14,7 +14,7 @@ from ...core.model import Finding
 from .checks import title_of
 
 T = TypeVar("T")
-# The error codes of each check. A code that is there twice belongs to the first of them that the failed step has: a login
+# The error codes of each check. A code that two checks have belongs to the first that the failed step has: a login
 # that runs no command is noticed by the search for Python.
 CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
     "credentials": ("no-credentials", "no-project", "cloud-unreachable"),

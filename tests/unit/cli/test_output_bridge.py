@@ -36,7 +36,7 @@ def test_enabling_says_what_was_put_where_and_how_to_start_a_server(capsys: Capt
 
 def test_disabling_says_what_was_taken_away(capsys: Captured) -> None:
     bridge.disabled({**DONE, "changed": True}, quiet=True)
-    assert capsys.readouterr() == ("The bridge is taken away from /env/bin/python\n  /env/bridge\n  /env/a.json\n", "")
+    assert capsys.readouterr() == ("Removed the bridge from /env/bin/python\n  /env/bridge\n  /env/a.json\n", "")
     bridge.disabled({**DONE, "changed": False}, quiet=False)
     assert capsys.readouterr() == ("The bridge was not there: /env/bin/python\n", "")
 
