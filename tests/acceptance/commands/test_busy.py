@@ -43,7 +43,7 @@ def test_a_dead_keeper_does_not_end_busy_kernels(world: World, server: psutil.Pr
     assert (refused.code, refused.error["code"], refused.error["why"]) == (1, "busy", "a kernel is busy")
     assert "--force" in refused.error["hint"]
     with at_a_terminal([*COMMAND, "down", "here"], world.environ) as person:
-        person.sees("A kernel is busy on here. Take it down anyway? [y/N]")
+        person.sees("A kernel is busy on here. Stop it anyway? [y/N]")
         person.types("n")
         assert person.waits() == 1
     assert server.is_running()
@@ -58,7 +58,7 @@ def test_a_frozen_jupyter_may_be_at_work(world: World, server: psutil.Process) -
     server.suspend()
     refused = world.run("down", "here", "--json")
     assert (refused.code, refused.error["code"]) == (1, "busy")
-    assert "does not answer" in refused.error["why"]
+    assert "does not respond" in refused.error["why"]
     server.resume()
     eventually(lambda: world.look("here")["state"] == "ready", what="it goes on as before")
     assert world.run("down", "here", "--json").error["why"] == "a kernel is busy"

@@ -75,7 +75,7 @@ def test_a_server_that_nobody_uses_is_ended_says_so_and_is_not_started_again_by_
     machine: LocalMachine,
 ) -> None:
     server = ensure(machine)
-    assert server.notes[-1] == "Jupyter and its kernels are ended when nothing was used for 3s"
+    assert server.notes[-1] == "The watchdog stops Jupyter and its kernels after 3s without activity"
     ends(server)
     assert "nothing was used for 3 seconds: ending the server and its kernels" in log_of(machine)
     with pytest.raises(MachineError) as refused:
@@ -208,7 +208,7 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
     def told() -> str:
         return str(page.ask("GET", "/api/remote-runtime")[1]["idle"].get("failed") or "")
 
-    words = "Compute Engine refused: Instance cannot be stopped: "
+    words = "Compute Engine rejected the request: Instance cannot be stopped: "
     assert words in eventually(lambda: told() or None)
     assert "policy keep-awake" in told()
     door = health.Endpoint(server.port or 0, server.token, (COLAB_ORIGIN,))
@@ -229,7 +229,7 @@ def test_what_cannot_be_done_is_told_at_up(machine: LocalMachine, cloud: FaultyE
     server = ensure(machine, replace(WANTED, idle=IdleSettings(3600.0, "stop-instance")))
     assert server.idle is not None
     assert server.idle.how == "none"
-    told = "nothing can be done on the machine when nothing was used for 1h: the instance's service account lacks"
+    told = "Idle stop does not work here: the instance's service account lacks"
     assert told in "\n".join(server.notes)
 
 
@@ -266,7 +266,7 @@ def test_without_the_permission_a_real_instance_is_powered_off(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "policy keep-awake" in stop()
     assert not (tmp_path / "said").exists()
-    assert "accepted to stop it, and it goes on" in stop(accepted=True)
+    assert "accepted the request to stop it, but it is still running" in stop(accepted=True)
     # What is in its memory would be lost.
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     cloud.forbidden_permissions.clear()

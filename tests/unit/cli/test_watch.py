@@ -23,16 +23,16 @@ from tests.unit.cli.test_status_table import GB, SERVER, ago, training
 
 L4 = GpuLoad("NVIDIA L4", 22 * GB, 23 * GB, 0.37, 61.0)
 LOAD = MachineLoad(20 * GB, 85 * GB, (L4,), cpu=0.5, disk=DiskUsage("/", 188 * GB, 200 * GB), kernel_memory={"k1": GB})
-KERNELS = (
-    KernelStatus("k2", "python3", "", "idle", ago(minutes=61)),
-    KernelStatus("k1", "python3", "work/train.ipynb", "busy", ago(minutes=1)),
-)
 LOG = "2026-11-30 22:29:11,651 INFO remote_runtime.keeper.keeper: ready on local port 8888"
 
 
 def looks(count: int, **changes: Any) -> list[list[dict[str, Any]]]:
     """One MB more a second is received; the latency swings."""
-    facts: dict[str, Any] = {"load": LOAD, "kernel_list": KERNELS, "since": ago(hours=3, minutes=2), **changes}
+    kernels = (
+        KernelStatus("k2", "python3", "", "idle", ago(minutes=61)),
+        KernelStatus("k1", "python3", "work/train.ipynb", "busy", ago(minutes=1)),
+    )
+    facts: dict[str, Any] = {"load": LOAD, "kernel_list": kernels, "since": ago(hours=3, minutes=2), **changes}
     return [
         [training(traffic=Traffic(0, second << 20), rtt_ms=2.0 if second % 2 else 9.0, **facts)]
         for second in range(count)
