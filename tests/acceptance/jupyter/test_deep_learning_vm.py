@@ -33,7 +33,7 @@ def test_a_cell_runs_with_the_images_python_beside_its_own_server(world: World) 
 
         up = world.run("up", "dlvm", "-v")
         assert up.code == 0, up.err
-        assert "Its kernels: python3 (Python 3 (ipykernel))" in up.err
+        assert "Kernels: python3 (Python 3 (ipykernel))" in up.err
         page = Page(up.out.strip())
         assert page.run_bridged(page.start_kernel(), CELL) == "/opt/conda/bin/python3 True"
         runtime = world.look("dlvm")

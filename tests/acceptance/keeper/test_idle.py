@@ -19,7 +19,7 @@ def test_a_machine_that_nobody_uses_stops_itself_with_the_keeper_killed_and_the_
     world.profile("lonely", "version: 1\ntarget: {kind: demo}\nidle: {after: 1m, do: stop-instance}\n")
     done = world.run("up", "lonely")
     assert done.code == 0, done.err
-    assert "The machine is stopped when nothing was used for 1m, by its own service account" in done.err
+    assert "after 1m without activity, with its own service account" in done.err
     assert world.look("lonely")["server"]["idle"]["how"] == "service-account"
     facts = json.loads((world.state / "lonely.machine" / "machine.json").read_text())
     world.keeper("lonely").kill()

@@ -49,7 +49,7 @@ def test_the_token_is_replaced_when_the_port_was_out_of_our_hands_and_the_kernel
 
     unmoved = world.run("up", "here")
     assert Page(unmoved.out.strip()).token == moved.token, "nobody else could have it"
-    assert "URL is new" not in unmoved.err
+    assert "The token was replaced" not in unmoved.err
     for page in (here, elsewhere, again, moved):
         assert page.token not in world.log("here") + world.run("logs", "here", "--server").out
 
@@ -103,7 +103,7 @@ def check(before: Page, now: Page, kernel: str, told: str, port: str) -> None:
     former = Page(f"http://localhost:{port_of(now)}/?token={before.token}")
     assert former.ask("GET", "/api/kernels")[0] == 403
     assert now.run(kernel, "print(kept)") == "42"
-    assert "URL is new" in told
+    assert "The token was replaced" in told
     assert f"local port {port}" in told
 
 

@@ -199,7 +199,7 @@ def test_status_tells_versions_origins_kernels_and_requests_by_origin(server: Ju
     assert found["server"]["pid"] == server.pid
     assert set(found["server"]) in ({"jupyter_server", "python", "pid"}, {"notebook", "python", "pid"})
     (entry,) = found["kernels"]
-    assert set(entry) == {"id", "name", "state", "last_activity"}
+    assert set(entry) == {"id", "name", "path", "state", "last_activity"}
     assert (entry["id"], entry["name"]) == (kernel, "python3")
     # The socket itself, and the request that it carried.
     assert found["requests"][COLAB_ORIGIN] == before["requests"].get(COLAB_ORIGIN, 0) + 2

@@ -67,7 +67,7 @@ def test_status_tells_gpu_memory_busy_kernels_and_traffic_and_goes_on_until_q(wo
         person.sees("log of here")
         person.sees("INFO")
         person.types("qo", enter=False)
-        person.sees("no browser")
+        person.sees("Can't open a browser")
         person.types("d", enter=False)
         person.sees("Stop here? [y/N]")
         person.types("n", enter=False)
@@ -100,5 +100,5 @@ def test_d_and_yes_stop_the_last_runtime_and_end_the_watch(world: World) -> None
         person.sees("Stop here? [y/N]")
         person.types("y", enter=False)
         assert person.waits() == 0
-    assert "here is down" in person.shown
+    assert "Stopped here" in person.shown
     assert world.look("here")["state"] == "down"

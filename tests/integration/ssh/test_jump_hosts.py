@@ -106,7 +106,7 @@ def test_a_jump_host_that_refuses_the_key_is_the_one_that_is_named(
     error = caught.value
     assert error.code == "no-usable-key"
     assert f"jump host {entry}" in error.what
-    assert "as guest" in error.why
+    assert "as guest" in error.what
     assert "ssh.user" not in error.hint
     assert "jump" in error.hint
 
