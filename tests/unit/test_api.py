@@ -83,7 +83,7 @@ def test_the_former_name_of_on_progress_works_and_warns() -> None:
     with pytest.warns(DeprecationWarning, match="use `on_progress") as caught:
         remote_runtime.open("nobody-has-it", tell=print)
     assert caught[0].filename == __file__
-    with pytest.raises(TypeError, match="both on_progress and tell"):
+    with pytest.raises(TypeError, match="both `on_progress` and `tell`"):
         remote_runtime.open("nobody-has-it", tell=print, on_progress=print)
 
 
