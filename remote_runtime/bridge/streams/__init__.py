@@ -1,1 +1,0 @@
-"""Connections that outlive the link: resumable byte streams over connections to the Jupyter server."""
