@@ -204,6 +204,6 @@ def test_a_purge_visits_no_machine_that_nothing_was_left_on(world: World) -> Non
     (world.state / "box.port").write_text(json.dumps(remembered))
     done = world.run("down", "box", "--purge", "--json")
     assert (done.code, done.document["stopped"][0]["server"]) == (0, "unknown"), done.out
-    assert "was not looked at" in world.run("down", "box").err
+    assert "was not checked" in world.run("down", "box").err
     (world.state / "box.port").write_text(json.dumps({**remembered, "folder": True}))
     assert world.run("down", "box", "--purge", "--json").error["code"] == "left-behind"
