@@ -37,7 +37,7 @@ def test_a_wrong_code_is_asked_for_again_and_a_lost_connection_waits_for_a_perso
         person.types(WRONG)
         person.sees(f"vm: Not accepted. {QUESTION} ")
         url = answers(person)
-        again = "asks for a second factor at each login: after a lost connection answer it with `remote-runtime up vm`"
+        again = "requires a 2FA code at each login"
         assert again in person.shown
         assert WRONG not in person.shown
     assert len(door.account.keys) == 1, "the key that the code is asked after came with it"
