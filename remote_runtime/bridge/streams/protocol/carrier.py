@@ -1,0 +1,117 @@
+"""One connection between the two ends that carries frames of any stream."""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING, Deque, List, Optional, Protocol
+
+from . import frames
+from .frames import Buffer, FrameParser, ProtocolError
+
+if TYPE_CHECKING:
+    from .session import StreamSession
+
+ROOM_BYTES = 256 << 10  # a deeper queue takes a whole window into one carrier before the next one gets anything
+_MAX_BUFFERS = 64
+
+
+class CarrierTransport(Protocol):
+    """The connection below a carrier. Its owner calls ``Carrier.on_received``, ``on_writable`` and ``on_lost``."""
+
+    def send(self, buffers: List[Buffer]) -> int:
+        """How many bytes are accepted now; 0 if none. Raises ``OSError`` if the connection is lost."""
+
+    def watch_writable(self, wanted: bool) -> None:
+        """Call ``on_writable`` once ``send`` accepts bytes again, or no longer."""
+
+    def close(self) -> None: ...
+
+
+class Carrier:
+    """``number``: never used twice in a session; the lowest one of those attached is for small frames.
+    ``last_received_at``: by the session's clock. ``pinged_at``: when an unanswered PING was sent."""
+
+    def __init__(self, session: StreamSession, transport: CarrierTransport, number: int) -> None:
+        self.number = number
+        self.last_received_at = session.clock()
+        self.pinged_at: Optional[float] = None
+        self.is_closed = False
+        self.queued_bytes = 0
+        self._session = session
+        self._transport = transport
+        self._queue: Deque[Buffer] = deque()
+        self._is_waiting = False
+        self._parser = FrameParser(session.on_data, self._on_frame)
+
+    def on_received(self, view: memoryview) -> None:
+        """``view`` is not used after the call."""
+        if self.is_closed:
+            return
+        self.last_received_at = self._session.clock()
+        try:
+            self._parser.feed(view)
+        except (ProtocolError, struct.error) as error:
+            self._session.lose(self, f"protocol error: {error}")
+        self._session.pump()
+
+    def on_writable(self) -> None:
+        self.flush()
+        self._session.pump()
+
+    def on_lost(self, why: str) -> None:
+        self._session.lose(self, why)
+
+    def push(self, *buffers: Buffer) -> None:
+        """Queue buffers, whole frames altogether; ``flush`` sends them."""
+        for buffer in buffers:
+            if buffer:
+                self._queue.append(buffer)
+                self.queued_bytes += len(buffer)
+
+    def flush(self) -> None:
+        """Send as much as the transport accepts."""
+        try:
+            while self._queue:
+                sent = self._transport.send(list(islice(self._queue, _MAX_BUFFERS)))
+                if not sent:
+                    break
+                self._drop_sent(sent)
+        except OSError as error:
+            self._session.lose(self, error.strerror or str(error))
+            return
+        if bool(self._queue) != self._is_waiting and not self.is_closed:
+            self._is_waiting = bool(self._queue)
+            self._transport.watch_writable(self._is_waiting)
+
+    def ping(self) -> None:
+        self.pinged_at = self._session.clock()
+        self.push(frames.frame(frames.PING))
+        self.flush()
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self._queue.clear()
+            self.queued_bytes = 0
+            self._transport.close()
+
+    def _drop_sent(self, count: int) -> None:
+        self.queued_bytes -= count
+        while count:
+            first = self._queue[0]
+            if len(first) > count:
+                self._queue[0] = memoryview(first)[count:]
+                return
+            count -= len(first)
+            self._queue.popleft()
+
+    def _on_frame(self, kind: int, stream: int, offset: int, payload: bytes) -> None:
+        if kind == frames.PING:
+            self.push(frames.frame(frames.PONG, 0, offset))
+            self.flush()
+        elif kind == frames.PONG:
+            self.pinged_at = None
+        elif not self.is_closed:
+            self._session.on_frame(self, kind, stream, offset, payload)

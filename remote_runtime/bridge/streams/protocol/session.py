@@ -1,0 +1,276 @@
+"""The streams of one client at one server, and the carriers that are there now."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, Deque, Dict, List, Optional, Set
+
+from . import frames
+from .carrier import ROOM_BYTES, Carrier
+from .frames import BLOCKED, Buffer, ProtocolError
+from .receive_buffer import INITIAL_WINDOW_BYTES
+from .send_buffer import SpoolBudget
+from .stream import SMALL_BYTES, LocalConnection, Stream
+
+MAX_WINDOWS_BYTES = 256 << 20  # beyond the initial window of each stream
+ACK_DELAY_S = 0.02
+_SMALL_ROOM_BYTES = 4 * ROOM_BYTES
+_JOINED_BYTES = 4096
+
+
+class StreamSession:
+    """Used by one thread. ``clock``: seconds, monotonic. ``call_later(delay_s, call)``: a timer of the event loop.
+    ``open_local``: connects a stream that the peer opens, None if it must not be opened; the client, whose peer opens
+    none, has no such function. ``on_reset(stream, why)``: a stream ended otherwise than by its two ends.
+
+    ``detached_since``: None while there is a carrier. ``resent_bytes``: in all."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
+        budget: SpoolBudget,
+        open_local: Optional[Callable[[int], Optional[LocalConnection]]] = None,
+        on_reset: Callable[[Stream, str], None] = lambda stream, why: None,
+        on_detached: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.clock = clock
+        self.budget = budget
+        self.streams: Dict[int, Stream] = {}
+        self.carriers: List[Carrier] = []
+        self.detached_since: Optional[float] = clock()
+        self.resent_bytes = 0
+        self._call_later = call_later
+        self._open_local = open_local
+        self._on_reset = on_reset
+        self._on_detached = on_detached
+        self._next_number = 1
+        self._opened_below = 1
+        self._opened: Set[int] = set()  # at or above ``_opened_below``
+        self._small: Deque[Stream] = deque()
+        self._bulk: Deque[Stream] = deque()
+        self._unacknowledged: Set[Stream] = set()
+        self._ack_timer_runs = False
+        self._windows_bytes = 0
+        self._awaits_summary = False
+
+    # ── carriers
+
+    def attach(self, carrier: Carrier) -> None:
+        """Use a carrier whose handshake is done. After an outage nothing is sent before the peer's SUMMARY."""
+        if not self.carriers:
+            self._awaits_summary = bool(self.streams)
+            carrier.push(self._summary())
+        self.carriers.append(carrier)
+        self.carriers.sort(key=lambda each: each.number)
+        self.detached_since = None
+        carrier.flush()
+        self.pump()
+
+    def lose(self, carrier: Carrier, why: str) -> None:
+        """Close the carrier, and send again on others what was sent on it."""
+        if carrier.is_closed:
+            return
+        carrier.close()
+        if carrier in self.carriers:
+            self.carriers.remove(carrier)
+        for stream in list(self.streams.values()):
+            stream.sending.lose(carrier.number)
+            self.queue(stream)
+        if self.carriers:
+            self.send(frames.frame(frames.LOST, carrier.number) + self._summary())
+            self.pump()
+        elif self.detached_since is None:
+            self.detached_since = self.clock()
+            self._on_detached()
+
+    def reset_streams(self, why: str, *, of: Callable[[Stream], bool] = lambda stream: True) -> None:
+        """Reset those streams for which ``of`` is true."""
+        for stream in [each for each in self.streams.values() if of(each)]:
+            stream.reset(why)
+
+    def close(self, why: str) -> None:
+        """Reset all streams and close all carriers."""
+        self.reset_streams(why)
+        for carrier in list(self.carriers):
+            carrier.flush()
+            carrier.close()
+        self.carriers.clear()
+        self.detached_since = self.detached_since or self.clock()
+
+    # ── streams
+
+    def open_stream(self, local: LocalConnection) -> Stream:
+        """A stream for a local connection of the client. Its first bytes open it at the server."""
+        stream = Stream(self, self._next_number, local)
+        self._next_number += 1
+        self.streams[stream.number] = stream
+        stream.update_watch()
+        return stream
+
+    def on_closed(self, stream: Stream, why: str) -> None:
+        self._windows_bytes -= stream.receiving.window - INITIAL_WINDOW_BYTES
+        self.streams.pop(stream.number, None)
+        self._unacknowledged.discard(stream)
+        if why:
+            self._on_reset(stream, why)
+
+    def reserve_window(self, more: int) -> bool:
+        """Whether a window may grow by so many bytes."""
+        if self._windows_bytes + more > MAX_WINDOWS_BYTES:
+            return False
+        self._windows_bytes += more
+        return True
+
+    # ── what arrives
+
+    def on_data(self, number: int, offset: int, piece: Buffer, flags: int) -> None:
+        """Raises ``ProtocolError``."""
+        stream = self.streams.get(number) or self._open_by_peer(number)
+        if stream is not None:
+            stream.on_data(offset, piece, flags)
+        else:  # it has ended, or there are too many; to a stream that has ended at both ends this says nothing new
+            self.send(frames.frame(frames.RESET, number, 0, b"this stream is not open"))
+
+    def on_frame(self, carrier: Carrier, kind: int, number: int, offset: int, payload: bytes) -> None:
+        """Raises ``ProtocolError``, ``struct.error``."""
+        stream = self.streams.get(number)
+        if kind == frames.ACK:
+            (limit,) = frames.LIMIT.unpack(payload)
+            if stream is not None:
+                self._check_offset(stream, offset)
+                stream.on_acknowledged(offset, limit)
+        elif kind == frames.RESET:
+            if stream is not None:
+                stream.reset(payload.decode(errors="replace") or "the other end reset it", tell_peer=False)
+        elif kind == frames.SUMMARY:
+            self._on_summary(carrier, payload)
+        elif kind == frames.LOST:
+            for other in [each for each in self.carriers if each.number == number]:
+                self.lose(other, "the other end has given it up")
+        else:
+            raise ProtocolError(f"an unexpected frame of kind {kind}")
+
+    def _on_summary(self, carrier: Carrier, payload: bytes) -> None:
+        for number, delivered, limit in frames.SUMMARY_ENTRY.iter_unpack(payload):
+            stream = self.streams.get(number)
+            if stream is not None:
+                self._check_offset(stream, delivered)
+                stream.on_acknowledged(delivered, limit)
+            elif self._open_local is None or self._was_opened(number):
+                carrier.push(frames.frame(frames.RESET, number, 0, b"this stream has ended"))
+        self._awaits_summary = False
+        carrier.flush()
+
+    @staticmethod
+    def _check_offset(stream: Stream, offset: int) -> None:
+        if offset > stream.sending.end:
+            raise ProtocolError("an acknowledgement of bytes that were not sent")
+
+    def _open_by_peer(self, number: int) -> Optional[Stream]:
+        if self._open_local is None or self._was_opened(number):
+            return None
+        self._opened.add(number)
+        while self._opened_below in self._opened:
+            self._opened.remove(self._opened_below)
+            self._opened_below += 1
+        local = self._open_local(number)
+        if local is None:
+            return None
+        stream = self.streams[number] = Stream(self, number, local)
+        stream.update_watch()
+        return stream
+
+    def _was_opened(self, number: int) -> bool:
+        return number < self._opened_below or number in self._opened
+
+    # ── what is sent
+
+    def send(self, content: bytes) -> None:
+        """Whole frames, at once; lost while there is no carrier, since the next SUMMARY tells the same."""
+        if self.carriers:
+            carrier = self.carriers[0]
+            carrier.push(content)
+            carrier.flush()
+
+    def acknowledge(self, stream: Stream, *, at_once: bool) -> None:
+        """Send an ACK now, or with the next DATA of the stream, or after ``ACK_DELAY_S``."""
+        if at_once and self.carriers:
+            self._unacknowledged.discard(stream)
+            self.send(stream.ack_frame())
+            return
+        self._unacknowledged.add(stream)
+        if not self._ack_timer_runs:
+            self._ack_timer_runs = True
+            self._call_later(ACK_DELAY_S, self._send_acks)
+
+    def queue(self, stream: Stream) -> None:
+        """Send the stream's next chunk in its turn."""
+        chunk = None if stream.is_queued else stream.next_chunk()
+        if chunk is not None:
+            stream.is_queued = True
+            (self._small if chunk.size <= SMALL_BYTES else self._bulk).append(stream)
+
+    def pump(self) -> None:
+        """Send what is queued and the carriers have room for."""
+        if not self.carriers or self._awaits_summary:
+            return
+        used: Set[Carrier] = set()
+        for streams, choose in ((self._small, self._carrier_for_small), (self._bulk, self._carrier_for_bulk)):
+            while streams:
+                carrier = choose()
+                if carrier is None:
+                    break
+                stream = streams.popleft()
+                stream.is_queued = False
+                self._send_next(stream, carrier)
+                self.queue(stream)
+                used.add(carrier)
+                if carrier.queued_bytes >= ROOM_BYTES:
+                    carrier.flush()
+        for carrier in used:
+            carrier.flush()
+
+    def _send_next(self, stream: Stream, carrier: Carrier) -> None:
+        chunk = stream.next_chunk()
+        if chunk is None:
+            return
+        try:
+            content = chunk.content()
+        except OSError as error:
+            stream.reset(f"the spool cannot be read: {error.strerror or error}")
+            return
+        stream.sending.unsent.popleft()
+        chunk.carrier = carrier.number
+        if chunk.offset < stream.sent_to:
+            self.resent_bytes += chunk.size
+        stream.sent_to = max(stream.sent_to, chunk.end)
+        ack = b""
+        if stream in self._unacknowledged:
+            self._unacknowledged.discard(stream)
+            ack = stream.ack_frame()
+        flags = chunk.flags | (BLOCKED if chunk.end >= stream.limit else 0)
+        head = frames.HEAD.pack(frames.DATA, flags, 0, stream.number, chunk.offset, chunk.size)
+        if chunk.size < _JOINED_BYTES:
+            carrier.push(ack + head + content)
+        else:
+            carrier.push(ack + head, content)
+
+    def _carrier_for_small(self) -> Optional[Carrier]:
+        quiet = self.carriers[0] if self.carriers else None
+        return quiet if quiet is not None and quiet.queued_bytes < _SMALL_ROOM_BYTES else None
+
+    def _carrier_for_bulk(self) -> Optional[Carrier]:
+        best = min(self.carriers[1:] or self.carriers, key=lambda each: each.queued_bytes, default=None)
+        return best if best is not None and best.queued_bytes < ROOM_BYTES else None
+
+    def _send_acks(self) -> None:
+        self._ack_timer_runs = False
+        streams, self._unacknowledged = self._unacknowledged, set()
+        if streams:
+            self.send(b"".join(stream.ack_frame() for stream in streams))
+
+    def _summary(self) -> bytes:
+        entries = [stream.summary_entry() for stream in self.streams.values() if stream.is_used]
+        return frames.frame(frames.SUMMARY, 0, 0, b"".join(entries))

@@ -1,0 +1,263 @@
+"""One local connection whose bytes travel in a session."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Deque, Optional, Protocol
+
+from . import frames
+from .frames import BLOCKED, FIN, RST, Buffer
+from .receive_buffer import INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, ReceiveBuffer
+from .send_buffer import Chunk, SendBuffer, SpoolFull
+
+if TYPE_CHECKING:
+    from .session import StreamSession
+
+SMALL_BYTES = 16 << 10
+_MAX_READ_BYTES = 256 << 10
+_MEMORY_BYTES = 4 << 20
+_UPGRADED = b"HTTP/1.1 101 "  # RFC 9112 4
+
+
+class LocalConnection(Protocol):
+    """The local socket of a stream. Its owner calls ``Stream.on_readable`` and ``on_writable``."""
+
+    def recv(self, max_bytes: int) -> bytes:
+        """Empty at EOF. Raises ``BlockingIOError``, and ``OSError`` if the connection is gone."""
+
+    def send(self, content: Buffer) -> int:
+        """How many bytes were accepted. Raises as ``recv`` does."""
+
+    def watch(self, *, readable: bool, writable: bool) -> None:
+        """What to call ``on_readable`` and ``on_writable`` for from now on."""
+
+    def shut_down(self) -> None:
+        """Send EOF. Raises ``OSError``."""
+
+    def close(self, *, reset: bool) -> None:
+        """``reset``: with a TCP reset, where there is one."""
+
+
+class Stream:
+    """``limit``: the offset that the peer lets us send up to. ``acknowledged``: our bytes before it were written to the
+    peer's local connection. ``is_websocket``: the server switched protocols (status 101)."""
+
+    def __init__(self, session: StreamSession, number: int, local: LocalConnection) -> None:
+        self.number = number
+        self.local = local
+        self.sending = SendBuffer(session.budget)
+        self.receiving = ReceiveBuffer()
+        self.limit = INITIAL_WINDOW_BYTES
+        self.acknowledged = 0
+        self.sent_to = 0
+        self.is_websocket = self.is_queued = self.is_closed = False
+        self._session = session
+        self._spools = False
+        self._pending: Deque[Buffer] = deque()  # received, not accepted by the local connection yet
+        self._last_ack = 0
+        self._has_read_end = self._has_delivered_end = self._discards = False
+        self._watched = (False, False)
+        self._read_bytes = SMALL_BYTES
+
+    # ── from the local connection to the peer
+
+    def on_readable(self) -> None:
+        if self.is_closed or self._has_read_end:
+            return
+        try:
+            content = self.local.recv(self._read_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._on_local_gone()
+            return
+        if content:
+            if len(content) == self._read_bytes:
+                self._read_bytes = min(_MAX_READ_BYTES, 2 * self._read_bytes)
+            elif len(content) < SMALL_BYTES:
+                self._read_bytes = SMALL_BYTES
+            self._append(content)
+        else:
+            self._append_end(FIN)
+        self._session.pump()
+        self.update_watch()
+
+    def next_chunk(self) -> Optional[Chunk]:
+        """The chunk to send next; None if there is none, or the peer accepts no more."""
+        unsent = self.sending.unsent
+        if self.is_closed or not unsent or (unsent[0].offset >= self.limit and unsent[0].size):
+            return None
+        return unsent[0]
+
+    def on_acknowledged(self, offset: int, limit: int) -> None:
+        self.limit = max(self.limit, limit)
+        self.acknowledged = max(self.acknowledged, offset)
+        self.sending.acknowledge(offset)
+        self._session.queue(self)
+        if not self._close_if_done():
+            self.update_watch()
+
+    def _append(self, content: bytes) -> None:
+        if not self.sending.end and content.startswith(_UPGRADED):
+            # A WebSocket's server neither waits for its reader nor limits what it keeps for it: read it at once.
+            self.is_websocket = self._spools = True
+        try:
+            self.sending.append(content, spool_above=_MEMORY_BYTES if self._spools else None)
+        except SpoolFull as error:
+            self.reset(str(error))
+            return
+        self._session.queue(self)
+
+    def _append_end(self, flags: int) -> None:
+        if not self._has_read_end:
+            self._has_read_end = True
+            self.sending.append(b"", flags)
+            self._session.queue(self)
+
+    def _on_local_gone(self) -> None:
+        """The local connection was reset: tell the peer, and drop what it sends."""
+        self._append_end(FIN | RST)
+        self._discard_incoming()
+        self._deliver_end()
+        self._session.pump()
+        if not self._close_if_done():
+            self.update_watch()
+
+    # ── from the peer to the local connection
+
+    def on_data(self, offset: int, piece: Buffer, flags: int) -> None:
+        """Raises ``ProtocolError``."""
+        for part in self.receiving.add(offset, piece, flags):
+            self._deliver(part)
+        self._deliver_end()
+        if flags & BLOCKED:
+            self._widen()
+        if not self._close_if_done():
+            self._acknowledge(at_once=bool(flags & BLOCKED))
+
+    def on_writable(self) -> None:
+        try:
+            while self._pending:
+                sent = self.local.send(self._pending[0])
+                self.receiving.delivered += sent
+                if sent < len(self._pending[0]):
+                    self._pending[0] = memoryview(self._pending[0])[sent:]
+                else:
+                    self._pending.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._on_local_gone()
+            return
+        self._deliver_end()
+        if not self._close_if_done():
+            self._acknowledge(at_once=False)
+            self.update_watch()
+
+    def summary_entry(self) -> bytes:
+        self._last_ack = self.receiving.delivered
+        return frames.SUMMARY_ENTRY.pack(self.number, self.receiving.delivered, self.receiving.grant())
+
+    def ack_frame(self) -> bytes:
+        self._last_ack = self.receiving.delivered
+        limit = frames.LIMIT.pack(self.receiving.grant())
+        return frames.frame(frames.ACK, self.number, self.receiving.delivered, limit)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the peer knows, or will know, this stream."""
+        return bool(self.sending.end or self.receiving.received)
+
+    def _deliver(self, part: Buffer) -> None:
+        receiving = self.receiving
+        if receiving.received == len(part) and bytes(part[: len(_UPGRADED)]) == _UPGRADED:
+            self.is_websocket = True
+        if self._discards:
+            receiving.delivered = receiving.received
+            return
+        sent = 0
+        if not self._pending:
+            try:
+                sent = self.local.send(part)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._on_local_gone()
+                return
+            receiving.delivered += sent
+        if sent < len(part):
+            self._pending.append(bytes(part[sent:]))
+            self.update_watch()
+
+    def _discard_incoming(self) -> None:
+        self._discards = True
+        self._pending.clear()
+        self.receiving.delivered = self.receiving.received
+
+    def _deliver_end(self) -> None:
+        receiving = self.receiving
+        if self._has_delivered_end or receiving.end is None or receiving.delivered != receiving.end:
+            return
+        self._has_delivered_end = True
+        receiving.received = receiving.delivered = receiving.end + 1
+        if self._discards:
+            return
+        if receiving.end_flags & RST:
+            self._append_end(FIN)
+            self._discards = True
+            self._watch(readable=False, writable=False)
+            self.local.close(reset=True)
+            return
+        try:
+            self.local.shut_down()
+        except OSError:
+            self._append_end(FIN | RST)
+            self._discards = True
+
+    def _widen(self) -> None:
+        """Double the window of a reader that keeps up."""
+        window = self.receiving.window
+        if not self._pending and window < MAX_WINDOW_BYTES and self._session.reserve_window(window):
+            self.receiving.window = 2 * window
+
+    def _acknowledge(self, *, at_once: bool) -> None:
+        unacknowledged = self.receiving.delivered - self._last_ack
+        if at_once or unacknowledged > 0:
+            self._session.acknowledge(self, at_once=at_once or unacknowledged >= self.receiving.window // 4)
+
+    # ── both directions
+
+    def update_watch(self) -> None:
+        """Watch the local connection for what can be done with it now."""
+        if not self.is_closed:
+            readable = not self._has_read_end and (self._spools or self.sending.end < self.limit)
+            self._watch(readable=readable, writable=bool(self._pending))
+
+    def reset(self, why: str, *, tell_peer: bool = True) -> None:
+        """Close both ends now."""
+        if tell_peer and not self.is_closed:
+            self._session.send(frames.frame(frames.RESET, self.number, 0, why.encode()[:200]))
+        self._close(why if not self._has_delivered_end else "")
+
+    def _watch(self, *, readable: bool, writable: bool) -> None:
+        if (readable, writable) != self._watched:
+            self._watched = (readable, writable)
+            self.local.watch(readable=readable, writable=writable)
+
+    def _close_if_done(self) -> bool:
+        if not self.is_closed and self._has_read_end and self._has_delivered_end and not len(self.sending):
+            self._session.send(self.ack_frame())
+            self._close("")
+        return self.is_closed
+
+    def _close(self, why: str) -> None:
+        """``why``: of a reset, else empty."""
+        if self.is_closed:
+            return
+        self._watch(readable=False, writable=False)
+        self.is_closed = True
+        self.sending.clear()
+        self.receiving.clear()
+        self._pending.clear()
+        self.local.close(reset=bool(why))
+        self._session.on_closed(self, why)
