@@ -20,6 +20,9 @@ from .request_stats import RequestStats
 from .resources import ResourceMonitor
 from .routing import install_router
 from .status import StatusHandler
+from .streams.handler import StreamsHandler
+from .streams.protocol.send_buffer import SpoolBudget
+from .streams.server import StreamServer, Timeouts
 from .token import TokenHandler
 from .tornado_websocket import watch_websockets
 
@@ -49,6 +52,7 @@ def load(server_app: Any) -> None:
             (f"{base}/http_over_websocket/diagnose", _with(DiagnoseSocket, page), socket),
             (f"{base}/api/remote-runtime/identity", IdentityHandler),
             (f"{base}/api/remote-runtime", _with(StatusHandler, api), status),
+            (f"{base}/api/remote-runtime/streams", StreamsHandler, {"streams": _stream_server(server_app)}),
             (f"{base}/api/remote-runtime/token", _with(TokenHandler, api), {"server_app": server_app}),
             *((f"{base}/api/colab/{name}", colab, {"answer": answer}) for name, answer in colab_answers.items()),
         ],
@@ -57,6 +61,15 @@ def load(server_app: Any) -> None:
     install_router(application, origins, stats, f"{base}/http_over_websocket/", page)
     watch_websockets(settings, stats)
     server_app.log.info("remote-runtime bridge %s for %s", __version__, ", ".join(origins.listed()))
+
+
+def _stream_server(server_app: Any) -> StreamServer:
+    settings, budget = server_app.web_app.settings, SpoolBudget(directory=server_app.runtime_dir)
+
+    def token() -> str:
+        return server_compat.server_token(settings)
+
+    return StreamServer(lambda: server_app.http_server, token, budget, Timeouts())
 
 
 def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:

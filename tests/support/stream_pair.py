@@ -54,6 +54,9 @@ class Local:
     writable: bool = False
     sent: int = 0
 
+    def serve(self, stream: Stream) -> None:
+        """``StreamPair.serve`` knows the stream."""
+
     def recv(self, max_bytes: int) -> bytes:
         if self.is_gone:
             raise ConnectionResetError
@@ -124,6 +127,9 @@ class Link:
 class LinkEnd:
     link: Link
     end: int
+
+    def serve(self, carrier: Carrier) -> None:
+        """``Link`` knows the carrier."""
 
     def send(self, buffers: list[Buffer]) -> int:
         content = b"".join(map(bytes, buffers))

@@ -56,8 +56,8 @@ def remove(location: InstallLocation) -> list[Path]:
 
 
 def is_current(package: Path) -> bool:
-    names = [path.name for path in _bridge_dir().glob("*.py")]
-    if not (package / _MANIFEST).is_file() or {path.name for path in package.glob("*.py")} != set(names):
+    names = _modules(_bridge_dir())
+    if not (package / _MANIFEST).is_file() or _modules(package) != names:
         return False
     return filecmp.cmpfiles(_bridge_dir(), package, names, shallow=False)[0] == names
 
@@ -99,6 +99,10 @@ def _recorded_dirs(package: Path) -> list[Path]:
 def _is_below(folder: Path, location: InstallLocation) -> bool:
     roots = (location.config.parent, location.config, location.site)
     return any(root == folder or root in folder.parents for root in roots)
+
+
+def _modules(package: Path) -> list[str]:
+    return sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
 
 
 def _bridge_dir() -> Path:

@@ -18,7 +18,10 @@ _MAX_BUFFERS = 64
 
 
 class CarrierTransport(Protocol):
-    """The connection below a carrier. Its owner calls ``Carrier.on_received``, ``on_writable`` and ``on_lost``."""
+    """The connection below a carrier."""
+
+    def serve(self, carrier: Carrier) -> None:
+        """Called once, first: whose ``on_received``, ``on_writable`` and ``on_lost`` to call."""
 
     def send(self, buffers: List[Buffer]) -> int:
         """How many bytes are accepted now; 0 if none. Raises ``OSError`` if the connection is lost."""
@@ -44,6 +47,7 @@ class Carrier:
         self._queue: Deque[Buffer] = deque()
         self._is_waiting = False
         self._parser = FrameParser(session.on_data, self._on_frame)
+        transport.serve(self)
 
     def on_received(self, view: memoryview) -> None:
         """``view`` is not used after the call."""

@@ -20,7 +20,10 @@ _UPGRADED = b"HTTP/1.1 101 "  # RFC 9112 4
 
 
 class LocalConnection(Protocol):
-    """The local socket of a stream. Its owner calls ``Stream.on_readable`` and ``on_writable``."""
+    """The local socket of a stream."""
+
+    def serve(self, stream: Stream) -> None:
+        """Called once, first: whose ``on_readable`` and ``on_writable`` to call."""
 
     def recv(self, max_bytes: int) -> bytes:
         """Empty at EOF. Raises ``BlockingIOError``, and ``OSError`` if the connection is gone."""
@@ -29,7 +32,7 @@ class LocalConnection(Protocol):
         """How many bytes were accepted. Raises as ``recv`` does."""
 
     def watch(self, *, readable: bool, writable: bool) -> None:
-        """What to call ``on_readable`` and ``on_writable`` for from now on."""
+        """Call ``on_readable`` and ``on_writable`` when the connection is ready, from now on."""
 
     def shut_down(self) -> None:
         """Send EOF. Raises ``OSError``."""
@@ -58,6 +61,7 @@ class Stream:
         self._has_read_end = self._has_delivered_end = self._discards = False
         self._watched = (False, False)
         self._read_bytes = SMALL_BYTES
+        local.serve(self)
 
     # ── from the local connection to the peer
 

@@ -1,0 +1,157 @@
+"""The stream sessions of this server: who may join one, and when it ends."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import socket
+import time
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
+
+from .protocol.carrier import Carrier
+from .protocol.handshake import client_proof, secret_proof
+from .protocol.send_buffer import SpoolBudget
+from .protocol.session import StreamSession
+from .protocol.stream import Stream
+from .sockets import CarrierSocket, LocalSocket
+
+MAX_SESSIONS = 64
+MAX_STREAMS = 4096
+MAX_CARRIERS = 64
+_SOCKET_BYTES = 1 << 20
+
+
+class Timeouts(NamedTuple):
+    """Seconds. ``silence_s``: without a byte from a client that is attached; clients ask every minute. ``websocket_s``
+    and ``other_s``: how long streams wait for a client that is detached."""
+
+    silence_s: float = 150.0
+    websocket_s: float = 24 * 3600.0
+    other_s: float = 600.0
+
+
+class StreamAddress(Tuple[str, int]):
+    """What the HTTP server takes for the client's address: ``request.connection.context.address``. ``session``: the one
+    whose client is behind the request."""
+
+    session: StreamSession
+
+
+class _Member(NamedTuple):
+    session: StreamSession
+    secret: str
+    generation: int
+
+
+class StreamServer:
+    """Used in the event loop. ``http_server()``: serves the streams; it is made after the extensions are loaded.
+    ``token()``: the server's token now."""
+
+    def __init__(
+        self, http_server: Callable[[], Any], token: Callable[[], str], budget: SpoolBudget, timeouts: Timeouts
+    ) -> None:
+        self._http_server = http_server
+        self._token = token
+        self._budget = budget
+        self._timeouts = timeouts
+        self._loop = IOLoop.current()
+        self._members: Dict[str, _Member] = {}
+
+    @property
+    def sessions(self) -> List[StreamSession]:
+        return [member.session for member in self._members.values()]
+
+    def refusal(self, hello: Mapping[str, Any], nonce: str) -> str:
+        """Why a client that says ``hello`` may not add a carrier; empty if it may. ``nonce``: the one it was sent.
+        Raises ``ValueError``, ``KeyError``, ``TypeError`` for what is no HELLO."""
+        session_id, generation = str(hello["session"]), int(hello["generation"])
+        expected = client_proof(self._token(), nonce, session_id, generation, int(hello["carrier"]))
+        if not hmac.compare_digest(str(hello["proof"]).encode(), expected.encode()):
+            return "wrong-proof"
+        if not session_id:
+            return "too-many-sessions" if len(self._members) >= MAX_SESSIONS else ""
+        member = self._members.get(session_id)
+        if member is None:
+            return "unknown-session"
+        if not hmac.compare_digest(str(hello["secret"]).encode(), secret_proof(member.secret, nonce).encode()):
+            return "wrong-secret"
+        if generation < member.generation:
+            return "old-generation"
+        return "too-many-carriers" if len(member.session.carriers) >= MAX_CARRIERS else ""
+
+    def join(self, hello: Mapping[str, Any]) -> Tuple[str, str]:
+        """Prepare the session that ``hello``, which was not refused, asks for: its id and secret.
+
+        A later generation ends the carriers of the earlier ones, which may have died in silence."""
+        session_id = str(hello["session"]) or secrets.token_hex(16)
+        member = self._members.get(session_id)
+        if member is None:
+            member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
+            self._expire_later(session_id)
+        generation = int(hello["generation"])
+        for carrier in list(member.session.carriers):
+            if generation > member.generation or carrier.number == int(hello["carrier"]):
+                member.session.lose(carrier, "the client has connected again")
+        self._members[session_id] = member._replace(generation=generation)
+        return session_id, member.secret
+
+    def attach(self, session_id: str, sock: socket.socket, number: int) -> None:
+        session = self._members[session_id].session
+        session.attach(Carrier(session, CarrierSocket(sock), number))
+        self._loop.call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
+
+    def _new_session(self, session_id: str) -> StreamSession:
+        session = StreamSession(
+            clock=time.monotonic,
+            call_later=self._loop.call_later,
+            budget=self._budget,
+            open_local=lambda number: self._open_local(session),
+            on_detached=lambda: self._expire_later(session_id),
+        )
+        return session
+
+    def _open_local(self, session: StreamSession) -> Optional[LocalSocket]:
+        if sum(len(each.streams) for each in self.sessions) > MAX_STREAMS:
+            return None
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
+        server = self._http_server()
+        stream = IOStream(theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size)
+        address = StreamAddress(("127.0.0.1", 0))
+        address.session = session
+        server.handle_stream(stream, address)
+        return LocalSocket(ours)
+
+    def _check_silence(self, session: StreamSession) -> None:
+        last = max((carrier.last_received_at for carrier in session.carriers), default=None)
+        if last is None:
+            return
+        left_s = last + self._timeouts.silence_s - time.monotonic()
+        if left_s > 0:
+            self._loop.call_later(left_s, lambda: self._check_silence(session))
+            return
+        for carrier in list(session.carriers):
+            session.lose(carrier, f"the client has sent nothing for {self._timeouts.silence_s:.0f} s")
+
+    def _expire_later(self, session_id: str) -> None:
+        for grace_s in (self._timeouts.other_s, self._timeouts.websocket_s):
+            self._loop.call_later(grace_s + 1, lambda: self._expire(session_id))
+
+    def _expire(self, session_id: str) -> None:
+        """Reset the streams of a client that was detached for too long, and forget a session without streams."""
+        member = self._members.get(session_id)
+        if member is None or member.session.detached_since is None:
+            return
+        away_s = time.monotonic() - member.session.detached_since
+
+        def is_over(stream: Stream) -> bool:
+            return away_s > (self._timeouts.websocket_s if stream.is_websocket else self._timeouts.other_s)
+
+        member.session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
+        if not member.session.streams and away_s > self._timeouts.other_s:
+            del self._members[session_id]

@@ -1,0 +1,129 @@
+"""Streams at a real Jupyter server, with carriers by hand: who may join, what is answered once, what survives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from remote_runtime.bridge.streams.protocol import frames
+from tests.support.clients.raw_carrier import RawCarrier
+from tests.support.servers.jupyter import JupyterServer
+
+TOKEN_OF_ANOTHER = "0" * 48
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[JupyterServer]:
+    with JupyterServer() as running:
+        yield running
+
+
+@pytest.fixture
+def first(server: JupyterServer) -> Iterator[RawCarrier]:
+    with RawCarrier(server.port, server.token) as carrier:
+        yield carrier
+
+
+def request(server: JupyterServer, path: str = "/api/status", more: str = "") -> bytes:
+    head = f"GET {path} HTTP/1.1\r\nHost: localhost:{server.port}\r\nAuthorization: token {server.token}\r\n{more}\r\n"
+    return head.encode()
+
+
+def test_a_request_through_a_stream_is_answered(server: JupyterServer, first: RawCarrier) -> None:
+    assert first.proved
+    first.send(frames.frame(frames.DATA, 1, 0, request(server)))
+    assert first.receive_data(1).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_who_does_not_know_the_token_cannot_join(server: JupyterServer) -> None:
+    with RawCarrier(server.port, TOKEN_OF_ANOTHER, server_token=server.token) as carrier:
+        assert carrier.answer == {"reason": "wrong-proof"}
+        assert carrier.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"secret": "0" * 64, "generation": 2}, "wrong-secret"),
+        ({"session": "0" * 32, "generation": 2}, "unknown-session"),
+        ({"generation": 0}, "old-generation"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_who_does_not_know_the_session_cannot_join_it(
+    server: JupyterServer, first: RawCarrier, change: dict[str, Any], reason: str
+) -> None:
+    asked = {**first.answer, "number": 2, **change}
+    with RawCarrier(server.port, server.token, **asked) as carrier:
+        assert carrier.answer == {"reason": reason}
+    assert not first.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("?nonce=" + "a" * 64, {}, 426),
+        ("?nonce=x", {"Upgrade": "remote-runtime-streams"}, 400),
+        ("?nonce=" + "a" * 64, {"Upgrade": "remote-runtime-streams", "Host": "evil.example"}, 403),
+    ],
+    ids=["no upgrade", "no nonce", "another host"],
+)
+def test_other_requests_are_refused(server: JupyterServer, path: str, headers: dict[str, str], status: int) -> None:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("GET", f"/api/remote-runtime/streams{path}", headers=headers)
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [os.urandom(4000), frames.frame(77), frames.frame(frames.DATA, 1, 1 << 40, b"x")],
+    ids=["noise", "unknown kind", "beyond the window"],
+)
+def test_a_client_that_breaks_the_protocol_loses_that_carrier_only(
+    server: JupyterServer, first: RawCarrier, content: bytes
+) -> None:
+    with RawCarrier(server.port, server.token, **first.answer, number=2) as other:
+        other.send(content)
+        assert other.is_closed()
+    first.send(frames.frame(frames.DATA, 1, 0, request(server)))
+    assert first.receive_data(1).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_half_a_request_counts_and_the_whole_is_answered_once(server: JupyterServer, first: RawCarrier) -> None:
+    asked = request(server, more=f"X-Long: {'y' * 3000}\r\n")
+    first.send(frames.frame(frames.DATA, 1, 0, asked)[: frames.HEAD.size + 1234])
+    with RawCarrier(server.port, server.token, **first.answer, generation=2, number=2) as second:
+        kind, _, _, payload = second.receive()
+        assert kind == frames.SUMMARY
+        assert frames.SUMMARY_ENTRY.unpack(payload)[:2] == (1, 1234)
+        assert first.is_closed()
+        second.send(frames.frame(frames.SUMMARY))
+        for _ in range(2):
+            second.send(frames.frame(frames.DATA, 1, 0, asked))
+        second.send(frames.frame(frames.DATA, 1, len(asked), request(server)))
+        assert second.receive_data(1).count(b"HTTP/1.1 200") == 1
+        assert second.receive_data(1).count(b"HTTP/1.1 200") == 1
+
+
+def test_what_was_sent_on_a_lost_carrier_is_sent_again_on_the_next(server: JupyterServer, first: RawCarrier) -> None:
+    first.send(frames.frame(frames.DATA, 1, 0, request(server)))
+    answer = first.receive_data(1)
+    with RawCarrier(server.port, server.token, **first.answer, generation=2, number=2) as second:
+        second.send(frames.frame(frames.SUMMARY, 0, 0, frames.SUMMARY_ENTRY.pack(1, 0, 1 << 20)))
+        assert second.receive_data(1) == answer
+
+
+def test_a_stream_that_has_ended_is_not_opened_again(server: JupyterServer, first: RawCarrier) -> None:
+    asked = request(server, more="Connection: close\r\n")
+    first.send(frames.frame(frames.DATA, 1, 0, asked, frames.FIN))
+    end = len(first.receive_data(1))
+    first.send(frames.frame(frames.ACK, 1, end + 1, frames.LIMIT.pack(1 << 20)))
+    with RawCarrier(server.port, server.token, **first.answer, number=2) as other:
+        other.send(frames.frame(frames.DATA, 1, 0, asked))
+        while (received := first.receive())[0] != frames.RESET:
+            assert received[0] in (frames.ACK, frames.DATA)

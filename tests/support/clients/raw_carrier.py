@@ -1,0 +1,91 @@
+"""A carrier by hand: frames over a socket, for clients that no honest program is."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from typing import Any
+
+from remote_runtime.bridge.streams.protocol import frames, handshake
+
+
+class RawCarrier:
+    """Connects and says HELLO at once. ``answer``: of the WELCOME or the REFUSED. ``proved``: the server did."""
+
+    def __init__(
+        self,
+        port: int,
+        token: str,
+        *,
+        session: str = "",
+        secret: str = "",
+        generation: int = 1,
+        number: int = 1,
+        server_token: str = "",
+    ) -> None:
+        self._sock = socket.create_connection(("127.0.0.1", port), 10)
+        nonce = secrets.token_hex(32)
+        self._sock.sendall(
+            f"GET {handshake.PATH}?nonce={nonce} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: Upgrade\r\n"
+            f"Upgrade: {handshake.UPGRADE}\r\n\r\n".encode()
+        )
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self._sock.recv(1)
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+        self.proved = fields["Streams-Proof"] == handshake.server_proof(server_token or token, nonce)
+        theirs = fields["Streams-Nonce"]
+        hello = {
+            "session": session,
+            "generation": generation,
+            "carrier": number,
+            "proof": handshake.client_proof(token, theirs, session, generation, number),
+            "secret": handshake.secret_proof(secret, theirs),
+        }
+        self.send(frames.frame(frames.HELLO, payload=json.dumps(hello).encode()))
+        kind, _, _, payload = self.receive()
+        assert kind in (frames.WELCOME, frames.REFUSED)
+        self.answer: dict[str, Any] = json.loads(payload)
+
+    def __enter__(self) -> RawCarrier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._sock.close()
+
+    def send(self, content: bytes) -> None:
+        self._sock.sendall(content)
+
+    def receive(self) -> tuple[int, int, int, bytes]:
+        """Kind, stream, offset and payload of the next frame."""
+        kind, _, _, stream, offset, length = frames.HEAD.unpack(self._exactly(frames.HEAD.size))
+        return kind, stream, offset, self._exactly(length)
+
+    def receive_data(self, stream: int) -> bytes:
+        """The payload of the stream's next DATA frame."""
+        while True:
+            kind, number, _, payload = self.receive()
+            if (kind, number) == (frames.DATA, stream):
+                return payload
+
+    def is_closed(self) -> bool:
+        """Whether the server closes it, now or within two seconds."""
+        self._sock.settimeout(2)
+        try:
+            while self._sock.recv(65536):
+                continue
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _exactly(self, size: int) -> bytes:
+        content = b""
+        while len(content) < size:
+            more = self._sock.recv(size - len(content))
+            if not more:
+                raise ConnectionError("the server closed the carrier")
+            content += more
+        return content
