@@ -22,7 +22,7 @@ from .routing import install_router
 from .status import StatusHandler
 from .streams.handler import StreamsHandler
 from .streams.protocol.send_buffer import SpoolBudget
-from .streams.server import StreamServer, Timeouts
+from .streams.server import StreamServer, StreamTimeouts
 from .token import TokenHandler
 from .tornado_websocket import watch_websockets
 
@@ -69,7 +69,7 @@ def _stream_server(server_app: Any) -> StreamServer:
     def token() -> str:
         return server_compat.server_token(settings)
 
-    return StreamServer(lambda: server_app.http_server, token, budget, Timeouts())
+    return StreamServer(lambda: server_app.http_server, token, budget, StreamTimeouts())
 
 
 def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:

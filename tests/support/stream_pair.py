@@ -11,7 +11,7 @@ from remote_runtime.bridge.streams.protocol.carrier import Carrier
 from remote_runtime.bridge.streams.protocol.frames import Buffer
 from remote_runtime.bridge.streams.protocol.send_buffer import SpoolBudget
 from remote_runtime.bridge.streams.protocol.session import StreamSession
-from remote_runtime.bridge.streams.protocol.stream import Stream
+from remote_runtime.bridge.streams.protocol.stream import ResumableStream
 
 CLIENT, SERVER = 0, 1
 MAX_ROUNDS = 2000
@@ -54,7 +54,7 @@ class Local:
     writable: bool = False
     sent: int = 0
 
-    def serve(self, stream: Stream) -> None:
+    def serve(self, stream: ResumableStream) -> None:
         """``StreamPair.serve`` knows the stream."""
 
     def recv(self, max_bytes: int) -> bytes:
@@ -182,7 +182,7 @@ class StreamPair:
         local = self.there[number] = self._answers(number)
         return local
 
-    def open_stream(self, local: Local) -> Stream:
+    def open_stream(self, local: Local) -> ResumableStream:
         self.here.append(local)
         return self.sessions[CLIENT].open_stream(local)
 

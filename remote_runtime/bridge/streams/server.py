@@ -15,7 +15,7 @@ from .protocol.carrier import Carrier
 from .protocol.handshake import client_proof, secret_proof
 from .protocol.send_buffer import SpoolBudget
 from .protocol.session import StreamSession
-from .protocol.stream import Stream
+from .protocol.stream import ResumableStream
 from .sockets import CarrierSocket, LocalSocket
 
 MAX_SESSIONS = 64
@@ -24,7 +24,7 @@ MAX_CARRIERS = 64
 _SOCKET_BYTES = 1 << 20
 
 
-class Timeouts(NamedTuple):
+class StreamTimeouts(NamedTuple):
     """Seconds. ``silence_s``: without a byte from a client that is attached; clients ask every minute. ``websocket_s``
     and ``other_s``: how long streams wait for a client that is detached."""
 
@@ -51,13 +51,12 @@ class StreamServer:
     ``token()``: the server's token now."""
 
     def __init__(
-        self, http_server: Callable[[], Any], token: Callable[[], str], budget: SpoolBudget, timeouts: Timeouts
+        self, http_server: Callable[[], Any], token: Callable[[], str], budget: SpoolBudget, timeouts: StreamTimeouts
     ) -> None:
         self._http_server = http_server
         self._token = token
         self._budget = budget
         self._timeouts = timeouts
-        self._loop = IOLoop.current()
         self._members: Dict[str, _Member] = {}
 
     @property
@@ -65,7 +64,7 @@ class StreamServer:
         return [member.session for member in self._members.values()]
 
     def refusal(self, hello: Mapping[str, Any], nonce: str) -> str:
-        """Why a client that says ``hello`` may not add a carrier; empty if it may. ``nonce``: the one it was sent.
+        """Why a client that sends ``hello`` must not add a carrier; empty if it can. ``nonce``: the one it was sent.
         Raises ``ValueError``, ``KeyError``, ``TypeError`` for what is no HELLO."""
         session_id, generation = str(hello["session"]), int(hello["generation"])
         expected = client_proof(self._token(), nonce, session_id, generation, int(hello["carrier"]))
@@ -101,12 +100,12 @@ class StreamServer:
     def attach(self, session_id: str, sock: socket.socket, number: int) -> None:
         session = self._members[session_id].session
         session.attach(Carrier(session, CarrierSocket(sock), number))
-        self._loop.call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
+        IOLoop.current().call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
 
     def _new_session(self, session_id: str) -> StreamSession:
         session = StreamSession(
             clock=time.monotonic,
-            call_later=self._loop.call_later,
+            call_later=IOLoop.current().call_later,
             budget=self._budget,
             open_local=lambda number: self._open_local(session),
             on_detached=lambda: self._expire_later(session_id),
@@ -133,14 +132,14 @@ class StreamServer:
             return
         left_s = last + self._timeouts.silence_s - time.monotonic()
         if left_s > 0:
-            self._loop.call_later(left_s, lambda: self._check_silence(session))
+            IOLoop.current().call_later(left_s, lambda: self._check_silence(session))
             return
         for carrier in list(session.carriers):
             session.lose(carrier, f"the client has sent nothing for {self._timeouts.silence_s:.0f} s")
 
     def _expire_later(self, session_id: str) -> None:
         for grace_s in (self._timeouts.other_s, self._timeouts.websocket_s):
-            self._loop.call_later(grace_s + 1, lambda: self._expire(session_id))
+            IOLoop.current().call_later(grace_s + 1, lambda: self._expire(session_id))
 
     def _expire(self, session_id: str) -> None:
         """Reset the streams of a client that was detached for too long, and forget a session without streams."""
@@ -149,7 +148,7 @@ class StreamServer:
             return
         away_s = time.monotonic() - member.session.detached_since
 
-        def is_over(stream: Stream) -> bool:
+        def is_over(stream: ResumableStream) -> bool:
             return away_s > (self._timeouts.websocket_s if stream.is_websocket else self._timeouts.other_s)
 
         member.session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)

@@ -12,7 +12,7 @@ from .protocol.frames import Buffer
 
 if TYPE_CHECKING:
     from .protocol.carrier import Carrier
-    from .protocol.stream import Stream
+    from .protocol.stream import ResumableStream
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, for no time
 _received = bytearray(1 << 20)  # of one event at a time
@@ -48,7 +48,7 @@ class LocalSocket:
         self.recv = sock.recv
         self.send = sock.send
 
-    def serve(self, stream: Stream) -> None:
+    def serve(self, stream: ResumableStream) -> None:
         self._stream = stream
 
     def watch(self, *, readable: bool, writable: bool) -> None:

@@ -7,7 +7,7 @@ DATA     payload: the bytes from ``offset`` of ``stream``. The first frame of an
          acknowledged and sent again like any other. BLOCKED: the sender may send no more before the next ACK.
 ACK      all bytes before ``offset`` were written to the local connection; payload: u64, the offset that the peer may
          send up to.
-RESET    the stream is closed; payload: the reason, UTF-8. It is not sent again: the next SUMMARY tells.
+RESET    the stream is closed; payload: the reason, UTF-8. It is not sent again: the next SUMMARY has the same effect.
 SUMMARY  payload: u32, u64, u64 for each open stream: number, and both offsets as in an ACK.
 LOST     ``stream`` is the number of a carrier that the sender has given up.
 PING, PONG   ``offset`` is returned unchanged.

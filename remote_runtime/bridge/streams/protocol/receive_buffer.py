@@ -36,7 +36,7 @@ class ReceiveBuffer:
         return self.granted
 
     def add(self, offset: int, piece: Buffer, flags: int) -> Iterator[Buffer]:
-        """The pieces that are next in order. Each must be used before the next one is asked for. Raises
+        """The pieces that are next in order. Each must be used before the next one is taken. Raises
         ``ProtocolError``."""
         end = offset + len(piece)
         if end > self.granted + MAX_DATA_BYTES:

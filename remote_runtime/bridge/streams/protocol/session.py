@@ -10,7 +10,7 @@ from .carrier import ROOM_BYTES, Carrier
 from .frames import BLOCKED, Buffer, ProtocolError
 from .receive_buffer import INITIAL_WINDOW_BYTES
 from .send_buffer import SpoolBudget
-from .stream import SMALL_BYTES, LocalConnection, Stream
+from .stream import SMALL_BYTES, LocalConnection, ResumableStream
 
 MAX_WINDOWS_BYTES = 256 << 20  # beyond the initial window of each stream
 ACK_DELAY_S = 0.02
@@ -32,12 +32,12 @@ class StreamSession:
         call_later: Callable[[float, Callable[[], None]], object],
         budget: SpoolBudget,
         open_local: Optional[Callable[[int], Optional[LocalConnection]]] = None,
-        on_reset: Callable[[Stream, str], None] = lambda stream, why: None,
+        on_reset: Callable[[ResumableStream, str], None] = lambda stream, why: None,
         on_detached: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = clock
         self.budget = budget
-        self.streams: Dict[int, Stream] = {}
+        self.streams: Dict[int, ResumableStream] = {}
         self.carriers: List[Carrier] = []
         self.detached_since: Optional[float] = clock()
         self.resent_bytes = 0
@@ -48,9 +48,9 @@ class StreamSession:
         self._next_number = 1
         self._opened_below = 1
         self._opened: Set[int] = set()  # at or above ``_opened_below``
-        self._small: Deque[Stream] = deque()
-        self._bulk: Deque[Stream] = deque()
-        self._unacknowledged: Set[Stream] = set()
+        self._small: Deque[ResumableStream] = deque()
+        self._bulk: Deque[ResumableStream] = deque()
+        self._unacknowledged: Set[ResumableStream] = set()
         self._ack_timer_runs = False
         self._windows_bytes = 0
         self._awaits_summary = False
@@ -85,7 +85,7 @@ class StreamSession:
             self.detached_since = self.clock()
             self._on_detached()
 
-    def reset_streams(self, why: str, *, of: Callable[[Stream], bool] = lambda stream: True) -> None:
+    def reset_streams(self, why: str, *, of: Callable[[ResumableStream], bool] = lambda stream: True) -> None:
         """Reset those streams for which ``of`` is true."""
         for stream in [each for each in self.streams.values() if of(each)]:
             stream.reset(why)
@@ -101,15 +101,15 @@ class StreamSession:
 
     # ── streams
 
-    def open_stream(self, local: LocalConnection) -> Stream:
+    def open_stream(self, local: LocalConnection) -> ResumableStream:
         """A stream for a local connection of the client. Its first bytes open it at the server."""
-        stream = Stream(self, self._next_number, local)
+        stream = ResumableStream(self, self._next_number, local)
         self._next_number += 1
         self.streams[stream.number] = stream
         stream.update_watch()
         return stream
 
-    def on_closed(self, stream: Stream, why: str) -> None:
+    def on_closed(self, stream: ResumableStream, why: str) -> None:
         self._windows_bytes -= stream.receiving.window - INITIAL_WINDOW_BYTES
         self.streams.pop(stream.number, None)
         self._unacknowledged.discard(stream)
@@ -164,11 +164,11 @@ class StreamSession:
         carrier.flush()
 
     @staticmethod
-    def _check_offset(stream: Stream, offset: int) -> None:
+    def _check_offset(stream: ResumableStream, offset: int) -> None:
         if offset > stream.sending.end:
             raise ProtocolError("an acknowledgement of bytes that were not sent")
 
-    def _open_by_peer(self, number: int) -> Optional[Stream]:
+    def _open_by_peer(self, number: int) -> Optional[ResumableStream]:
         if self._open_local is None or self._was_opened(number):
             return None
         self._opened.add(number)
@@ -178,7 +178,7 @@ class StreamSession:
         local = self._open_local(number)
         if local is None:
             return None
-        stream = self.streams[number] = Stream(self, number, local)
+        stream = self.streams[number] = ResumableStream(self, number, local)
         stream.update_watch()
         return stream
 
@@ -188,13 +188,13 @@ class StreamSession:
     # ── what is sent
 
     def send(self, content: bytes) -> None:
-        """Whole frames, at once; lost while there is no carrier, since the next SUMMARY tells the same."""
+        """Whole frames, at once; lost while there is no carrier: the next SUMMARY has the same effect."""
         if self.carriers:
             carrier = self.carriers[0]
             carrier.push(content)
             carrier.flush()
 
-    def acknowledge(self, stream: Stream, *, at_once: bool) -> None:
+    def acknowledge(self, stream: ResumableStream, *, at_once: bool) -> None:
         """Send an ACK now, or with the next DATA of the stream, or after ``ACK_DELAY_S``."""
         if at_once and self.carriers:
             self._unacknowledged.discard(stream)
@@ -205,7 +205,7 @@ class StreamSession:
             self._ack_timer_runs = True
             self._call_later(ACK_DELAY_S, self._send_acks)
 
-    def queue(self, stream: Stream) -> None:
+    def queue(self, stream: ResumableStream) -> None:
         """Send the stream's next chunk in its turn."""
         chunk = None if stream.is_queued else stream.next_chunk()
         if chunk is not None:
@@ -232,7 +232,7 @@ class StreamSession:
         for carrier in used:
             carrier.flush()
 
-    def _send_next(self, stream: Stream, carrier: Carrier) -> None:
+    def _send_next(self, stream: ResumableStream, carrier: Carrier) -> None:
         chunk = stream.next_chunk()
         if chunk is None:
             return

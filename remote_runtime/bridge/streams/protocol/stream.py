@@ -22,7 +22,7 @@ _UPGRADED = b"HTTP/1.1 101 "  # RFC 9112 4
 class LocalConnection(Protocol):
     """The local socket of a stream."""
 
-    def serve(self, stream: Stream) -> None:
+    def serve(self, stream: ResumableStream) -> None:
         """Called once, first: whose ``on_readable`` and ``on_writable`` to call."""
 
     def recv(self, max_bytes: int) -> bytes:
@@ -41,8 +41,8 @@ class LocalConnection(Protocol):
         """``reset``: with a TCP reset, where there is one."""
 
 
-class Stream:
-    """``limit``: the offset that the peer lets us send up to. ``acknowledged``: our bytes before it were written to the
+class ResumableStream:
+    """``limit``: the offset that the peer accepts bytes up to. ``acknowledged``: bytes before it were written to the
     peer's local connection. ``is_websocket``: the server switched protocols (status 101)."""
 
     def __init__(self, session: StreamSession, number: int, local: LocalConnection) -> None:
@@ -119,7 +119,7 @@ class Stream:
             self._session.queue(self)
 
     def _on_local_gone(self) -> None:
-        """The local connection was reset: tell the peer, and drop what it sends."""
+        """The local connection was reset: report it to the peer, and drop what the peer sends."""
         self._append_end(FIN | RST)
         self._discard_incoming()
         self._deliver_end()

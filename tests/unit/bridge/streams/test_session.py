@@ -12,7 +12,7 @@ from remote_runtime.bridge.streams.protocol import frames
 from remote_runtime.bridge.streams.protocol.carrier import Carrier
 from remote_runtime.bridge.streams.protocol.send_buffer import SpoolBudget
 from remote_runtime.bridge.streams.protocol.session import StreamSession
-from remote_runtime.bridge.streams.protocol.stream import Stream
+from remote_runtime.bridge.streams.protocol.stream import ResumableStream
 from tests.support.stream_pair import CLIENT, SERVER, Local, StreamPair
 
 SIZES = (0, 1, 300, 20_000, 300_000)
@@ -91,7 +91,7 @@ class TakesWhatItHas(StreamSession):
 
 
 class AcknowledgesOverGaps(StreamSession):
-    def acknowledge(self, stream: Stream, *, at_once: bool) -> None:
+    def acknowledge(self, stream: ResumableStream, *, at_once: bool) -> None:
         receiving = stream.receiving
         ends = [offset + len(piece) for offset, piece in receiving._early.items()]
         receiving.delivered, delivered = max([receiving.received, *ends]), receiving.delivered
