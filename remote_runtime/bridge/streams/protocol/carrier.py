@@ -5,16 +5,23 @@ from __future__ import annotations
 import struct
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Deque, List, Optional, Protocol
+from typing import Deque, List, Optional, Protocol
 
 from . import frames
 from .frames import Buffer, FrameParser, ProtocolError
 
-if TYPE_CHECKING:
-    from .session import StreamSession
-
 ROOM_BYTES = 256 << 10  # a deeper queue takes a whole window into one carrier before the next one gets anything
 _MAX_BUFFERS = 64
+
+
+class CarrierOwner(Protocol):
+    """The session that uses a carrier."""
+
+    def clock(self) -> float: ...
+    def on_data(self, number: int, offset: int, piece: Buffer, flags: int) -> None: ...
+    def on_frame(self, carrier: Carrier, kind: int, number: int, offset: int, payload: bytes) -> None: ...
+    def lose(self, carrier: Carrier, why: str) -> None: ...
+    def pump(self) -> None: ...
 
 
 class CarrierTransport(Protocol):
@@ -36,7 +43,7 @@ class Carrier:
     """``number``: never used twice in a session; the lowest one of those attached is for small frames.
     ``last_received_at``: by the session's clock. ``pinged_at``: when an unanswered PING was sent."""
 
-    def __init__(self, session: StreamSession, transport: CarrierTransport, number: int) -> None:
+    def __init__(self, session: CarrierOwner, transport: CarrierTransport, number: int) -> None:
         self.number = number
         self.last_received_at = session.clock()
         self.pinged_at: Optional[float] = None

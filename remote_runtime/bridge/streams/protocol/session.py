@@ -35,7 +35,7 @@ class StreamSession:
         on_reset: Callable[[ResumableStream, str], None] = lambda stream, why: None,
         on_detached: Callable[[], None] = lambda: None,
     ) -> None:
-        self.clock = clock
+        self._clock = clock
         self.budget = budget
         self.streams: Dict[int, ResumableStream] = {}
         self.carriers: List[Carrier] = []
@@ -54,6 +54,9 @@ class StreamSession:
         self._ack_timer_runs = False
         self._windows_bytes = 0
         self._awaits_summary = False
+
+    def clock(self) -> float:
+        return self._clock()
 
     # ── carriers
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Deque, Optional, Protocol
+from typing import Deque, Optional, Protocol
 
 from . import frames
 from .frames import BLOCKED, FIN, RST, Buffer
 from .receive_buffer import INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, ReceiveBuffer
-from .send_buffer import Chunk, SendBuffer, SpoolFull
-
-if TYPE_CHECKING:
-    from .session import StreamSession
+from .send_buffer import Chunk, SendBuffer, SpoolBudget, SpoolFull
 
 SMALL_BYTES = 16 << 10
 _MAX_READ_BYTES = 256 << 10
 _MEMORY_BYTES = 4 << 20
 _UPGRADED = b"HTTP/1.1 101 "  # RFC 9112 4
+
+
+class StreamOwner(Protocol):
+    """The session that a stream belongs to."""
+
+    budget: SpoolBudget
+
+    def acknowledge(self, stream: ResumableStream, *, at_once: bool) -> None: ...
+    def on_closed(self, stream: ResumableStream, why: str) -> None: ...
+    def pump(self) -> None: ...
+    def queue(self, stream: ResumableStream) -> None: ...
+    def reserve_window(self, more: int) -> bool: ...
+    def send(self, content: bytes) -> None: ...
 
 
 class LocalConnection(Protocol):
@@ -45,7 +55,7 @@ class ResumableStream:
     """``limit``: the offset that the peer accepts bytes up to. ``acknowledged``: bytes before it were written to the
     peer's local connection. ``is_websocket``: the server switched protocols (status 101)."""
 
-    def __init__(self, session: StreamSession, number: int, local: LocalConnection) -> None:
+    def __init__(self, session: StreamOwner, number: int, local: LocalConnection) -> None:
         self.number = number
         self.local = local
         self.sending = SendBuffer(session.budget)
