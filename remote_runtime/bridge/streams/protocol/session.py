@@ -50,7 +50,7 @@ class StreamSession:
         self._opened: Set[int] = set()  # at or above ``_opened_below``
         self._small: Deque[ResumableStream] = deque()
         self._bulk: Deque[ResumableStream] = deque()
-        self._unacknowledged: Set[ResumableStream] = set()
+        self._unacknowledged: Dict[int, ResumableStream] = {}
         self._ack_timer_runs = False
         self._windows_bytes = 0
         self._awaits_summary = False
@@ -115,7 +115,7 @@ class StreamSession:
     def on_closed(self, stream: ResumableStream, why: str) -> None:
         self._windows_bytes -= stream.receiving.window - INITIAL_WINDOW_BYTES
         self.streams.pop(stream.number, None)
-        self._unacknowledged.discard(stream)
+        self._unacknowledged.pop(stream.number, None)
         if why:
             self._on_reset(stream, why)
 
@@ -200,10 +200,10 @@ class StreamSession:
     def acknowledge(self, stream: ResumableStream, *, at_once: bool) -> None:
         """Send an ACK now, or with the next DATA of the stream, or after ``ACK_DELAY_S``."""
         if at_once and self.carriers:
-            self._unacknowledged.discard(stream)
+            self._unacknowledged.pop(stream.number, None)
             self.send(stream.ack_frame())
             return
-        self._unacknowledged.add(stream)
+        self._unacknowledged[stream.number] = stream
         if not self._ack_timer_runs:
             self._ack_timer_runs = True
             self._call_later(ACK_DELAY_S, self._send_acks)
@@ -219,7 +219,7 @@ class StreamSession:
         """Send what is queued and the carriers have room for."""
         if not self.carriers or self._awaits_summary:
             return
-        used: Set[Carrier] = set()
+        used: Dict[int, Carrier] = {}
         for streams, choose in ((self._small, self._carrier_for_small), (self._bulk, self._carrier_for_bulk)):
             while streams:
                 carrier = choose()
@@ -229,10 +229,10 @@ class StreamSession:
                 stream.is_queued = False
                 self._send_next(stream, carrier)
                 self.queue(stream)
-                used.add(carrier)
+                used[carrier.number] = carrier
                 if carrier.queued_bytes >= ROOM_BYTES:
                     carrier.flush()
-        for carrier in used:
+        for carrier in used.values():
             carrier.flush()
 
     def _send_next(self, stream: ResumableStream, carrier: Carrier) -> None:
@@ -250,8 +250,7 @@ class StreamSession:
             self.resent_bytes += chunk.size
         stream.sent_to = max(stream.sent_to, chunk.end)
         ack = b""
-        if stream in self._unacknowledged:
-            self._unacknowledged.discard(stream)
+        if self._unacknowledged.pop(stream.number, None) is not None:
             ack = stream.ack_frame()
         flags = chunk.flags | (BLOCKED if chunk.end >= stream.limit else 0)
         head = frames.HEAD.pack(frames.DATA, flags, 0, stream.number, chunk.offset, chunk.size)
@@ -270,9 +269,9 @@ class StreamSession:
 
     def _send_acks(self) -> None:
         self._ack_timer_runs = False
-        streams, self._unacknowledged = self._unacknowledged, set()
+        streams, self._unacknowledged = self._unacknowledged, {}
         if streams:
-            self.send(b"".join(stream.ack_frame() for stream in streams))
+            self.send(b"".join(stream.ack_frame() for stream in streams.values()))
 
     def _summary(self) -> bytes:
         entries = [stream.summary_entry() for stream in self.streams.values() if stream.is_used]
