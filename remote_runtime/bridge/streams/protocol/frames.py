@@ -9,7 +9,7 @@ ACK      all bytes before ``offset`` were written to the local connection; paylo
          send up to.
 RESET    the stream is closed; payload: the reason, UTF-8. It is not sent again: the next SUMMARY has the same effect.
 SUMMARY  payload: u32, u64, u64 for each open stream: number, and both offsets as in an ACK.
-LOST     ``stream`` is the number of a carrier that the sender has given up.
+LOST     ``stream`` is the number of a carrier that the sender has given up. It is answered with a SUMMARY.
 PING, PONG   ``offset`` is returned unchanged.
 HELLO, WELCOME, REFUSED   the first frames of a carrier, see ``handshake``.
 """

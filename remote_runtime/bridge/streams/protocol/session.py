@@ -150,8 +150,11 @@ class StreamSession:
         elif kind == frames.SUMMARY:
             self._on_summary(carrier, payload)
         elif kind == frames.LOST:
-            for other in [each for each in self.carriers if each.number == number]:
+            lost = [each for each in self.carriers if each.number == number]
+            for other in lost:
                 self.lose(other, "the other end has given it up")
+            if not lost:  # this end has noticed it before; the last ACK or RESET of a stream may have been on it since
+                self.send(self._summary())
         else:
             raise ProtocolError(f"an unexpected frame of kind {kind}")
 

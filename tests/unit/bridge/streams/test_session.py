@@ -219,6 +219,28 @@ def test_a_reset_that_was_lost_is_told_by_the_next_summary() -> None:
     assert not pair.sessions[CLIENT].streams
 
 
+def test_a_last_ack_on_a_carrier_that_only_the_other_end_knew_to_be_lost_leaves_nothing_open() -> None:
+    pair = pair_with(Local(b"answer"))
+    pair.attach()
+    pair.attach()
+    exchange(pair, 1)
+    pair.open_stream(Local(b"GET"))
+    for _ in range(2):  # the request, then its end
+        pair.serve(CLIENT)
+    pair.links[0].deliver(CLIENT, 1 << 20)
+    pair.links[0].notice(SERVER)
+    pair.links[1].notice(SERVER)
+    pair.links[1].notice(CLIENT)  # it carried the news about the first
+    for _ in range(3):
+        pair.serve(SERVER)
+        pair.links[2].deliver(SERVER, 1 << 20)
+        pair.clock.advance(0.05)
+    assert not pair.sessions[CLIENT].streams
+    assert pair.sessions[SERVER].streams
+    pair.settle()
+    assert not pair.sessions[SERVER].streams
+
+
 @pytest.mark.parametrize(
     "content",
     [
