@@ -18,10 +18,11 @@ from .call_queue import Call, CallQueue
 from .channel_table import ChannelTable
 from .packet_reader import PacketReader
 from .packet_writer import PacketWriter, ReadBuffers
+from .timers import Timer, TimerQueue
 from .windows import MAX_CHANNELS, RttEstimator, WindowBudget
 
 _MAX_QUEUED_BYTES = 256 << 10
-_TICK_S = 0.5
+_TICK_S = _ACCEPT_RETRY_S = 0.5
 _STALL_TIMEOUT_S = 30.0
 _MAX_CHANNELS_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _MAX_SILENT, _MAX_SILENT_IN_SELECT = 512, 80
@@ -65,7 +66,9 @@ class Loop:
         self._to_flush: dict[Call, None] = {}
         self._waiting_to_send: dict[Call, None] = {}
         self._call_queue = CallQueue()
-        self._at_next_tick: list[Call] = []
+        self._timers = TimerQueue()
+        self._tick_timer: Timer | None = None
+        self._stall_timer: Timer | None = None
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
@@ -80,7 +83,7 @@ class Loop:
         )
         self._selector.register(sock, selectors.EVENT_READ, self._on_link_ready)
         self._link_events = selectors.EVENT_READ
-        self.last_received_at = self._ticked_at = self._last_sent_at = time.monotonic()
+        self.last_received_at = self._last_sent_at = time.monotonic()
 
     # ── for other threads
 
@@ -92,7 +95,12 @@ class Loop:
         self._call_queue.wake()
 
     def add_pool(self, pool: Pool) -> None:
-        self.call_soon(lambda: self._pools.append(pool))
+        def add() -> None:
+            self._pools.append(pool)
+            if self._tick_timer is None:
+                self._tick_timer = self.call_later(_TICK_S, self._tick)
+
+        self.call_soon(add)
 
     @property
     def connection_count(self) -> int:
@@ -119,21 +127,19 @@ class Loop:
     # ── for the packetizer, in the loop's thread
 
     def run_once(self) -> bool:
-        """Wait for events, at most half a second, and handle them. Whether the SSH connection was read.
+        """Wait for events or until a timer is due, and handle them. Whether the SSH connection was read.
 
         Raises ``EOFError``, ``OSError``, ``BadPacket``.
         """
         self._flush_writer()
         self._has_received = False
-        for key, events in self._selector.select(_TICK_S):
+        for key, events in self._selector.select(self._timers.next_delay_s()):
             key.data(events)
-        now = time.monotonic()
         if self._has_received:
-            self.last_received_at = now
+            self.last_received_at = time.monotonic()
         elif self._send_error is not None:
             raise self._send_error
-        if now - self._ticked_at >= _TICK_S:
-            self._tick(now)
+        self._timers.run_due()
         return self._has_received
 
     def flush(self) -> None:
@@ -155,6 +161,10 @@ class Loop:
         self._call_queue.close()
 
     # ── for pools, connections and channels
+
+    def call_later(self, delay_s: float, call: Call) -> Timer:
+        """Make ``call`` in the loop's thread after this time, unless the loop ends or the timer is cancelled before."""
+        return self._timers.add(delay_s, call)
 
     def accept_from(self, listener: socket.socket, take: Callable[[socket.socket, tuple[str, int]], None]) -> None:
         if not self._is_closed and listener.fileno() >= 0:
@@ -214,7 +224,11 @@ class Loop:
             waiting, self._waiting_to_send = self._waiting_to_send, {}
             for on_writable in waiting:
                 on_writable()
-        events = _READ_AND_WRITE if self._writer.queued_bytes and self._send_error is None else selectors.EVENT_READ
+        is_blocked = self._writer.queued_bytes > 0 and self._send_error is None
+        if is_blocked and self._stall_timer is None:
+            self._last_sent_at = time.monotonic()
+            self._stall_timer = self.call_later(_STALL_TIMEOUT_S, self._check_stall)
+        events = _READ_AND_WRITE if is_blocked else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
             self._selector.modify(self._sock, events, self._on_link_ready)
@@ -235,23 +249,27 @@ class Loop:
                 sock, came_from = listener.accept()
             except (BlockingIOError, ConnectionError):
                 return
-            except OSError:  # no descriptor is left: retried at the next tick
+            except OSError:  # no descriptor is left
                 self._selector.unregister(listener)
-                self._at_next_tick.append(lambda: self.accept_from(listener, take))
+                self.call_later(_ACCEPT_RETRY_S, lambda: self.accept_from(listener, take))
                 return
             sock.setblocking(False)
             set_nodelay(sock)
             take(sock, came_from[:2])
 
-    def _tick(self, now: float) -> None:
-        self._ticked_at = now
-        calls, self._at_next_tick = self._at_next_tick, []
-        for call in calls:
-            call()
+    def _tick(self) -> None:
+        now = time.monotonic()
         self._pools = [pool for pool in self._pools if not pool.is_finished]
         for pool in self._pools:
             pool.tick(now)
+        self._tick_timer = self.call_later(_TICK_S, self._tick) if self._pools else None
+
+    def _check_stall(self) -> None:
+        """Raises ``BadPacket`` if the link has taken nothing of what was queued for ``_STALL_TIMEOUT_S``."""
+        self._stall_timer = None
         if not self._writer.queued_bytes:
-            self._last_sent_at = now
-        elif now - self._last_sent_at > _STALL_TIMEOUT_S:
+            return
+        left_s = self._last_sent_at + _STALL_TIMEOUT_S - time.monotonic()
+        if left_s <= 0:
             raise BadPacket("the link takes no more data")
+        self._stall_timer = self.call_later(left_s, self._check_stall)
