@@ -19,7 +19,8 @@ class SetClock:
 
 
 def test_calls_are_made_when_due_in_their_order() -> None:
-    clock, made = SetClock(), []
+    clock = SetClock()
+    made: list[int] = []
     timers = TimerQueue(clock)
     assert timers.next_delay_s() is None
     delays = [2.0, 0.0, 0.5, 1.0, 0.5, 2.0, 0.0, 0.5, 1.0]
@@ -33,7 +34,8 @@ def test_calls_are_made_when_due_in_their_order() -> None:
 
 
 def test_a_cancelled_timer_wakes_nobody() -> None:
-    clock, made = SetClock(), []
+    clock = SetClock()
+    made: list[str] = []
     timers = TimerQueue(clock)
     first, second = timers.add(1.0, lambda: made.append("first")), timers.add(3.0, lambda: made.append("second"))
     first.cancel()
@@ -46,7 +48,8 @@ def test_a_cancelled_timer_wakes_nobody() -> None:
 
 
 def test_a_call_may_cancel_another_that_is_due_and_add_one_for_later() -> None:
-    clock, made = SetClock(), []
+    clock = SetClock()
+    made: list[str] = []
     timers = TimerQueue(clock)
 
     def first() -> None:
