@@ -34,6 +34,12 @@ def proof(token: str, nonce: str, at: str = "") -> str:
     return hmac.new(token.encode("utf-8"), message, hashlib.sha256).hexdigest()
 
 
+def bound_address(handler: RequestHandler) -> str:
+    """Where the connection arrived if ``at`` in the query asks for a proof of it; else empty."""
+    stream = stream_of(handler.request)
+    return local_address(stream.socket) if handler.get_query_argument("at", "") and stream is not None else ""
+
+
 def local_address(connection: Any) -> str:
     """``ADDRESS:PORT`` of this end of a TCP connection, or the path of a unix socket; mapped IPv4 as IPv4."""
     name = connection.getsockname()
@@ -49,7 +55,7 @@ class IdentityHandler(RequestHandler):
     @open_to_unauthenticated
     def get(self) -> None:
         nonce = self.get_query_argument("nonce", "", strip=False)
-        token, stream = server_token(self.settings), stream_of(self.request)
+        token = server_token(self.settings)
         self.set_header("Cache-Control", "no-store")
         if not is_local_name(self.request.headers.get("Host", ""), self.settings.get("local_hostnames", ())):
             self._refuse(403, "the Host header is not a name of this computer")
@@ -58,9 +64,7 @@ class IdentityHandler(RequestHandler):
         elif len(token) < MIN_TOKEN_CHARS:
             self._refuse(404, f"this server has no token of {MIN_TOKEN_CHARS} or more characters")
         else:
-            is_bound = bool(self.get_query_argument("at", "")) and stream is not None
-            at = local_address(stream.socket) if is_bound else ""
-            self.finish({"hmac": proof(token, nonce, at), "bridge": __version__})
+            self.finish({"hmac": proof(token, nonce, bound_address(self)), "bridge": __version__})
 
     def _refuse(self, status: int, message: str) -> None:
         self.set_status(status)

@@ -14,12 +14,12 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from tornado.util import TimeoutError
 from tornado.web import RequestHandler
 
-from ..identity import MIN_TOKEN_CHARS
+from ..identity import MIN_TOKEN_CHARS, bound_address, proof
 from ..origins import is_local_name
 from ..request_guard import stream_of
 from ..server_compat import open_to_unauthenticated, server_token
 from .protocol import frames
-from .protocol.handshake import MAX_HELLO_BYTES, UPGRADE, server_proof
+from .protocol.handshake import MAX_HELLO_BYTES, UPGRADE
 from .server import StreamServer
 
 _NONCE = re.compile(r"[0-9a-f]{32,128}")
@@ -58,7 +58,8 @@ class StreamsHandler(RequestHandler):
         else:
             StreamsHandler._waiting += 1
             try:
-                await self._take_over(self.detach(), server_proof(token, nonce))
+                said = proof(token, nonce, bound_address(self))
+                await self._take_over(self.detach(), said)
             finally:
                 StreamsHandler._waiting -= 1
 

@@ -39,6 +39,12 @@ def test_a_request_through_a_stream_is_answered(server: JupyterServer, first: Ra
     assert first.receive_data(1).startswith(b"HTTP/1.1 200 OK")
 
 
+def test_the_proof_names_the_address_where_the_connection_arrived(server: JupyterServer) -> None:
+    for at, proved in ((f"127.0.0.1:{server.port}", True), (f"127.0.0.1:{server.port + 1}", False)):
+        with RawCarrier(server.port, server.token, at=at) as carrier:
+            assert carrier.proved is proved
+
+
 def test_who_does_not_know_the_token_cannot_join(server: JupyterServer) -> None:
     with RawCarrier(server.port, TOKEN_OF_ANOTHER, server_token=server.token) as carrier:
         assert carrier.answer == {"reason": "wrong-proof"}

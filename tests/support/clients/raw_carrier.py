@@ -7,11 +7,13 @@ import secrets
 import socket
 from typing import Any
 
+from remote_runtime.bridge.identity import proof
 from remote_runtime.bridge.streams.protocol import frames, handshake
 
 
 class RawCarrier:
-    """Connects and says HELLO at once. ``answer``: of the WELCOME or the REFUSED. ``proved``: the server did."""
+    """Connects and says HELLO at once. ``answer``: of the WELCOME or the REFUSED. ``proved``: the server did, for
+    ``at`` where one is given."""
 
     def __init__(
         self,
@@ -23,18 +25,19 @@ class RawCarrier:
         generation: int = 1,
         number: int = 1,
         server_token: str = "",
+        at: str = "",
     ) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), 10)
         nonce = secrets.token_hex(32)
         self._sock.sendall(
-            f"GET {handshake.PATH}?nonce={nonce} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: Upgrade\r\n"
-            f"Upgrade: {handshake.UPGRADE}\r\n\r\n".encode()
+            f"GET {handshake.PATH}?nonce={nonce}&at={at} HTTP/1.1\r\nHost: localhost:{port}\r\n"
+            f"Connection: Upgrade\r\nUpgrade: {handshake.UPGRADE}\r\n\r\n".encode()
         )
         head = b""
         while b"\r\n\r\n" not in head:
             head += self._sock.recv(1)
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
-        self.proved = fields["Streams-Proof"] == handshake.server_proof(server_token or token, nonce)
+        self.proved = fields["Streams-Proof"] == proof(server_token or token, nonce, at)
         theirs = fields["Streams-Nonce"]
         hello = {
             "session": session,

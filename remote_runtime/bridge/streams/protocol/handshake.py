@@ -1,10 +1,14 @@
 """How a carrier begins: one round trip proves the server and takes the connection over, then HELLO proves the client.
 
-    GET BASE/api/remote-runtime/streams?nonce=N       Upgrade: remote-runtime-streams
-    101    Streams-Proof: HMAC(token, "remote-runtime-identity:" N)    Streams-Nonce: M
+    GET BASE/api/remote-runtime/streams?nonce=N&at=A      Upgrade: remote-runtime-streams
+    101    Streams-Proof: HMAC(token, "remote-runtime-identity:" N "@" address)    Streams-Nonce: M
     HELLO  {session, generation, carrier, proof: HMAC(token, "remote-runtime-streams:" M ":" session ":" generation ":"
            carrier), secret: HMAC(secret, "resume:" M)}              an empty session asks for a new one
     WELCOME {session, secret}   or   REFUSED {reason}
+
+``address``: where the connection arrived at the server, which ends relays: ``ADDRESS:PORT``, or the path of a unix
+socket. Without ``at`` in the query, both it and the "@" are left out. The proof is that of ``bridge.identity``, so the
+client judges both by the same code.
 
 HMAC is HMAC-SHA256, in lower-case hexadecimal. Neither the token nor the secret travels, but the secret once, in the
 WELCOME of a new session, over the connection that SSH protects.
@@ -18,11 +22,6 @@ import hmac
 PATH = "/api/remote-runtime/streams"
 UPGRADE = "remote-runtime-streams"
 MAX_HELLO_BYTES = 4096
-
-
-def server_proof(token: str, nonce: str) -> str:
-    """Also the proof of the identity check, so that one path of code in the client judges both."""
-    return _hmac(token, "remote-runtime-identity", nonce)
 
 
 def client_proof(token: str, nonce: str, session: str, generation: int, carrier: int) -> str:
