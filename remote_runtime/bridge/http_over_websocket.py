@@ -98,6 +98,7 @@ class TunnelSocket(BridgeSocket):
             authorization=self._authorization,
             origin=origin_of(self.request.headers),
             xsrf=secrets.token_hex(16) if self.is_authenticated else "",
+            address=getattr(getattr(self.request.connection, "context", None), "address", None),
         )
         super().open()
 

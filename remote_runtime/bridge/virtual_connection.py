@@ -183,7 +183,8 @@ def _resolve(future: "asyncio.Future[None]", *, failed: bool = False) -> None:
 class ClientInfo:
     """What a real connection would report to the application of the client. ``origin`` is for counting only.
 
-    ``xsrf``: a secret for handlers that check XSRF in any case; empty for an unauthenticated client.
+    ``address``: of the WebSocket's connection, as the HTTP server has it. ``xsrf``: a secret for handlers that check
+    XSRF in any case; empty for an unauthenticated client.
     """
 
     host: str
@@ -193,6 +194,7 @@ class ClientInfo:
     authorization: Optional[str]
     origin: Optional[str]
     xsrf: str = ""
+    address: object = None
 
 
 def dispatch(
