@@ -16,13 +16,16 @@ from typing import Protocol
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
 from ..tunnel.identity import IdentityCheck
-from .forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION, ChannelPool
+from .forwarder.channel_pool import ChannelPool
 from .forwarder.client import Client
+from .forwarder.extra_capacity import MAX_ACTIVE_PER_CONNECTION
 from .forwarder.loop import Loop
+from .forwarder.timers import Alarm
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 32
 _MAX_OPENING_S = 1.0
+_CAPACITY_CHECK_S = 0.5
 _MAX_UNUSED_CHECKS = 20
 _JOIN_TIMEOUT_S = 2.0
 
@@ -55,6 +58,7 @@ class ExtraConnections:
         self._check_every_s = check_every_s
         self._login_s = login_s
         self._used_at: dict[ExtraSession, float] = {}
+        self._capacity_alarm = Alarm(loop.call_later, self._check_capacity)
         self._requested = threading.Event()
         self._requested_at = 0.0
         self._closing = threading.Event()
@@ -66,6 +70,17 @@ class ExtraConnections:
         """Open a connection if needed; whether one is being opened, not for long yet."""
         self.ensure_capacity()
         return self._requested.is_set() and time.monotonic() - self._requested_at < _MAX_OPENING_S
+
+    def on_client(self) -> None:
+        """Once the new connections count as long-lived, open a further SSH connection if it will soon be needed."""
+        if _is_nearly_full(self._loop.connection_count):
+            self._capacity_alarm.set(_CAPACITY_CHECK_S)
+
+    def _check_capacity(self) -> None:
+        if _is_nearly_full(self._loop.long_lived_count()):
+            self.ensure_capacity()
+        else:
+            self.on_client()  # the newest do not count yet
 
     def ensure_capacity(self) -> None:
         """Open a connection in the background unless one has much capacity."""
@@ -141,12 +156,16 @@ class ExtraConnections:
         return True
 
 
+def _is_nearly_full(count: int) -> bool:
+    return 4 * count >= 3 * MAX_ACTIVE_PER_CONNECTION
+
+
 class PoolOverflow:
     """The pools on additional connections for one pool. ``open_pool`` opens one like it on a connection."""
 
     def __init__(self, connections: ExtraConnections, open_pool: Callable[[ExtraSession], ChannelPool]) -> None:
         self.is_opening = connections.is_opening
-        self.ensure_capacity = connections.ensure_capacity
+        self.on_client = connections.on_client
         self._connections = connections
         self._open_pool = open_pool
         self._pools: dict[ExtraSession, ChannelPool] = {}

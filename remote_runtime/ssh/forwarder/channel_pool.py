@@ -21,16 +21,16 @@ from ...tunnel.identity import IdentityCheck
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
 from ...tunnel.silent_connections import OldestFirst
-from .client import Client, ExtraCapacity, SilentClients
+from .client import Client, SilentClients
 from .connection import ChannelTimeouts, ForwardedConnection
+from .extra_capacity import MAX_ACTIVE_PER_CONNECTION, ExtraCapacity
+from .idle_channels import IdleChannelCount
 from .loop import Loop
+from .timers import Alarm
 
 log = logging.getLogger(__name__)
-MIN_READY = 6  # a browser opens six connections to a server at once
-MAX_READY = 32
-MAX_ACTIVE_PER_CONNECTION = 32  # long-lived channels: sshd examines each for every packet
 _LONG_LIVED_S = 0.1
-_SHRINK_AFTER_S = 10.0
+_REFILL_S = 0.5
 _RETRY_S = 1.0
 _MAX_RETRY_S = 30.0
 _MAX_OPENING = 256
@@ -65,7 +65,6 @@ class ChannelPool:
         self.closed = False
         self._loop = loop
         self._identity_check = identity_check
-        self._keep_ready = keep_ready
         self._retries = _RETRIES if keep_ready else 0
         self.open_error = open_error
         self._lost_error = lost_error
@@ -77,13 +76,13 @@ class ChannelPool:
         self._silent_channels = OldestFirst[Client](2 * loop.max_silent, Client.is_silent)
         self._waiting: deque[Client] = deque()
         self._opening: set[ForwardedConnection] = set()
-        self._target_ready = MIN_READY if keep_ready else 0
-        self._used_at = self._exhausted_at = time.monotonic()
+        self._idle_count = IdleChannelCount(loop, self.timeouts.idle_s, self._close_spare, enabled=keep_ready)
+        self._refill_alarm = Alarm(loop.call_later, self.refill)
         self._retry_s = _RETRY_S
         self._retry_at = 0.0
         self._rate_limited_log = RateLimitedLog(log)
         loop.add_pool(self)
-        loop.call_soon(self.refill)
+        loop.call_soon(self._start)
 
     def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
         """See ``tunnel.protocols.Forwarder``."""
@@ -164,6 +163,7 @@ class ChannelPool:
     def close_now(self, *, reset: bool = True) -> None:
         self.closed = True
         self._stop_listening()
+        self._idle_count.stop()
         if self._overflow is not None:
             self._overflow.close(reset=reset)
         self._silent_clients.reset_all()
@@ -174,28 +174,28 @@ class ChannelPool:
             if reset or connection.client is None:
                 connection.abort()
 
-    def tick(self, now: float) -> None:
-        """Called twice a second: check timeouts, and adapt the number of idle channels."""
-        for connection in list(self._connections):
-            connection.check_timeouts(now)
-        if now - self._used_at > self.timeouts.idle_s:
-            self._target_ready = 0
-        elif now - self._exhausted_at > _SHRINK_AFTER_S and self._target_ready > MIN_READY:
-            self._target_ready = max(MIN_READY, self._target_ready // 2)
-            self._exhausted_at = now
-        while len(self._ready) > self._target_ready:
+    def _start(self) -> None:
+        if not self.closed:
+            self._idle_count.start()
+            self.refill()
+
+    def _close_spare(self) -> None:
+        while len(self._ready) > self._idle_count.wanted:
             self._ready.popleft().abort()
-        if self._overflow is not None and 4 * self._loop.long_lived_count() >= 3 * MAX_ACTIVE_PER_CONNECTION:
-            self._overflow.ensure_capacity()
-        self.refill()
 
     def refill(self) -> None:
-        """Open channels for waiting clients and idle ones in advance, within the limits."""
+        """Open channels for waiting clients and idle ones in advance, within the limits; what is not possible now is
+        tried again in ``_REFILL_S``."""
         if self.closed:
             return
-        needed, spare = len(self._waiting), self._target_ready - len(self._ready)
+        wanted, spare = len(self._waiting), self._idle_count.wanted - len(self._ready)
         if spare > 0 and time.monotonic() >= self._retry_at:
-            needed += spare
+            wanted += spare
+        self._open_channels(wanted)
+        if len(self._opening) < max(wanted, len(self._waiting) + spare):
+            self._refill_alarm.set(_REFILL_S if self._waiting else max(_REFILL_S, self._retry_at - time.monotonic()))
+
+    def _open_channels(self, needed: int) -> None:
         if len(self._opening) >= needed:
             return
         needed = min(needed, self._max_opening())
@@ -233,18 +233,16 @@ class ChannelPool:
             client.handler.on_over_limit(files=False)
             client.reset()
             return
-        self._used_at = time.monotonic()
-        if self._keep_ready:
-            self._target_ready = self._target_ready or MIN_READY
+        self._idle_count.on_client()
+        if self._overflow is not None:
+            self._overflow.on_client()
         while self._ready:
             connection = self._ready.pop()  # the newest: the server is least likely to have closed it
             if connection.is_ready:
                 connection.attach(client)
                 self._refill_if_low()
                 return
-        if self._keep_ready:
-            self._exhausted_at = self._used_at
-            self._target_ready = min(MAX_READY, self._target_ready * 2)
+        self._idle_count.on_exhausted()
         self._waiting.append(client)
         self.refill()
 
@@ -256,9 +254,11 @@ class ChannelPool:
         self._listeners.clear()
 
     def _refill_if_low(self) -> None:
-        """Open several at once, else wait for the next tick: a server does not answer while it opens a channel."""
-        if self._waiting or 2 * len(self._ready) < self._target_ready:
+        """Open several at once, else wait for ``_REFILL_S``: a server does not answer while it opens a channel."""
+        if self._waiting or 2 * len(self._ready) < self._idle_count.wanted:
             self.refill()
+        elif len(self._ready) < self._idle_count.wanted:
+            self._refill_alarm.set(_REFILL_S)
 
     # ── called by the connections
 
@@ -267,7 +267,7 @@ class ChannelPool:
         self._retry_s, self._retry_at = _RETRY_S, 0.0
         if self._waiting:
             connection.attach(self._waiting.popleft())
-        elif len(self._ready) < self._target_ready:
+        elif len(self._ready) < self._idle_count.wanted:
             self._ready.append(connection)
         else:
             connection.abort()

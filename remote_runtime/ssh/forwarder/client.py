@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from ...core.errors import RemoteRuntimeError
 from ...tunnel.protocols import ConnectionHandler
@@ -73,26 +72,6 @@ class Client:
             self.reset()
             return
         self.handler.on_refused(self.sock, error, request_lost=self.has_sent)
-
-
-class ExtraCapacity(Protocol):
-    """Further SSH connections to the same machine. Used in the loop's thread."""
-
-    @property
-    def available(self) -> bool:
-        """Whether there are any, or one can be opened."""
-
-    def adopt(self, client: Client) -> bool:
-        """Pass the client to a connection that has capacity; False if there is none."""
-
-    def is_opening(self) -> bool:
-        """Open one if needed; whether it will soon be there."""
-
-    def ensure_capacity(self) -> None:
-        """Open one in advance if the others have little capacity."""
-
-    def close(self, *, reset: bool) -> None:
-        """Close their pools. ``reset``: and the connections that these forward, else they stay."""
 
 
 class SilentClients:

@@ -61,7 +61,8 @@ class ForwardedConnection:
         self._buffers_per_read = 1
         self._watched_events = 0
         self._client_eof = self._client_shut_down = self._channel_closed = False
-        self._drain_until: float | None = None
+        self._is_draining = False
+        self._timer = loop.call_later(owner.timeouts.open_s, self._on_open_timeout)
         self._channel = Channel(loop, self, owner.host, owner.port)
 
     # ── called by the pool
@@ -88,16 +89,6 @@ class ForwardedConnection:
             )
         self._close()
 
-    def check_timeouts(self, now: float) -> None:
-        """Fail if the channel does not open in time; close if the client does not close after the server has."""
-        open_s = self._owner.timeouts.open_s
-        is_opening = self.client is None and not self.is_ready and not self._channel.close_sent
-        if is_opening and now - self.state_since > open_s:
-            what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not respond"
-            self._fail(HealthError("not-answering", what, f"no response within {open_s:.0f} s"))
-        elif self._drain_until is not None and now > self._drain_until:
-            self._close()
-
     # ── called by the channel
 
     def on_opened(self) -> None:
@@ -108,6 +99,7 @@ class ForwardedConnection:
             self._send_unsent()
 
     def on_refused(self, reason: int, text: str) -> None:
+        self._timer.cancel()
         self._owner.on_failed(self, self._owner.open_error(reason, text))
 
     def on_data(self, content: memoryview) -> None:
@@ -153,11 +145,17 @@ class ForwardedConnection:
             self._fail(error)
 
     def _mark_ready(self) -> None:
+        self._timer.cancel()
         self.is_ready = True
         self.state_since = time.monotonic()
         self._owner.on_ready(self)
 
+    def _on_open_timeout(self) -> None:
+        what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not respond"
+        self._fail(HealthError("not-answering", what, f"no response within {self._owner.timeouts.open_s:.0f} s"))
+
     def _fail(self, error: RemoteRuntimeError) -> None:
+        self._timer.cancel()
         self._channel.close()
         self._owner.on_failed(self, error)
 
@@ -191,9 +189,10 @@ class ForwardedConnection:
             client.sock.shutdown(socket.SHUT_WR)
         if self._client_shut_down and self._client_eof:
             self._close()
-        elif self._channel.close_received and self._drain_until is None:
+        elif self._channel.close_received and not self._is_draining:
             # Closing a socket with unread input resets it, and the data sent last could be lost.
-            self._drain_until = time.monotonic() + _DRAIN_TIMEOUT_S
+            self._is_draining = True
+            self._timer = self._loop.call_later(_DRAIN_TIMEOUT_S, self._close)
 
     # ── from the client to the channel
 
@@ -201,7 +200,7 @@ class ForwardedConnection:
         """``events``: for which the client's socket is ready."""
         if events & _WRITE:
             self.flush_to_client()
-        if events & _READ and self._drain_until is not None:
+        if events & _READ and self._is_draining:
             self._discard_input()
         elif events & _READ:
             self._read()
@@ -268,7 +267,7 @@ class ForwardedConnection:
         if client is None:
             return
         events = _WRITE if self._write_buffer.pending_bytes else 0
-        if self._drain_until is not None:
+        if self._is_draining:
             events |= _READ
         elif self._can_read():
             if self._loop.can_send():
@@ -285,6 +284,7 @@ class ForwardedConnection:
 
     def _close(self, *, reset: bool = False) -> None:
         """Close the client and the channel."""
+        self._timer.cancel()
         client, self.client = self.client, None
         if client is not None:
             self._watch(client, 0)

@@ -18,11 +18,11 @@ from .call_queue import Call, CallQueue
 from .channel_table import ChannelTable
 from .packet_reader import PacketReader
 from .packet_writer import PacketWriter, ReadBuffers
-from .timers import Timer, TimerQueue
+from .timers import Alarm, Timer, TimerQueue
 from .windows import MAX_CHANNELS, RttEstimator, WindowBudget
 
 _MAX_QUEUED_BYTES = 256 << 10
-_TICK_S = _ACCEPT_RETRY_S = 0.5
+_ACCEPT_RETRY_S = 0.5
 _STALL_TIMEOUT_S = 30.0
 _MAX_CHANNELS_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _MAX_SILENT, _MAX_SILENT_IN_SELECT = 512, 80
@@ -40,7 +40,6 @@ class Pool(Protocol):
     def connection_count(self) -> int: ...
     def long_lived_count(self, now: float) -> int: ...
     def refill(self) -> None: ...
-    def tick(self, now: float) -> None: ...
     def close_now(self) -> None: ...
 
 
@@ -67,14 +66,13 @@ class Loop:
         self._waiting_to_send: dict[Call, None] = {}
         self._call_queue = CallQueue()
         self._timers = TimerQueue()
-        self._tick_timer: Timer | None = None
-        self._stall_timer: Timer | None = None
+        self._stall_alarm = Alarm(self.call_later, self._check_stall)
         self._is_closed = False
         self._selector = selectors.DefaultSelector()
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._max_channels = _MAX_CHANNELS_IN_SELECT if only_select else MAX_CHANNELS
         self.max_silent = _MAX_SILENT_IN_SELECT if only_select else _MAX_SILENT
-        self._has_received = False
+        self._has_received = self._is_blocked = False
         self._send_error: OSError | None = None
         self._long_lived = 0
         self._counted_at = 0.0
@@ -96,9 +94,7 @@ class Loop:
 
     def add_pool(self, pool: Pool) -> None:
         def add() -> None:
-            self._pools.append(pool)
-            if self._tick_timer is None:
-                self._tick_timer = self.call_later(_TICK_S, self._tick)
+            self._pools = [*(each for each in self._pools if not each.is_finished), pool]
 
         self.call_soon(add)
 
@@ -225,9 +221,10 @@ class Loop:
             for on_writable in waiting:
                 on_writable()
         is_blocked = self._writer.queued_bytes > 0 and self._send_error is None
-        if is_blocked and self._stall_timer is None:
+        if is_blocked and not self._is_blocked:
             self._last_sent_at = time.monotonic()
-            self._stall_timer = self.call_later(_STALL_TIMEOUT_S, self._check_stall)
+            self._stall_alarm.set(_STALL_TIMEOUT_S)
+        self._is_blocked = is_blocked
         events = _READ_AND_WRITE if is_blocked else selectors.EVENT_READ
         if events != self._link_events:
             self._link_events = events
@@ -257,19 +254,11 @@ class Loop:
             set_nodelay(sock)
             take(sock, came_from[:2])
 
-    def _tick(self) -> None:
-        now = time.monotonic()
-        self._pools = [pool for pool in self._pools if not pool.is_finished]
-        for pool in self._pools:
-            pool.tick(now)
-        self._tick_timer = self.call_later(_TICK_S, self._tick) if self._pools else None
-
     def _check_stall(self) -> None:
         """Raises ``BadPacket`` if the link has taken nothing of what was queued for ``_STALL_TIMEOUT_S``."""
-        self._stall_timer = None
-        if not self._writer.queued_bytes:
+        if not self._is_blocked:
             return
         left_s = self._last_sent_at + _STALL_TIMEOUT_S - time.monotonic()
         if left_s <= 0:
             raise BadPacket("the link takes no more data")
-        self._stall_timer = self.call_later(left_s, self._check_stall)
+        self._stall_alarm.set(left_s)

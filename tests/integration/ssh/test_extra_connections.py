@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.core.model import Secret
-from remote_runtime.ssh.forwarder.channel_pool import MAX_ACTIVE_PER_CONNECTION
+from remote_runtime.ssh.forwarder.extra_capacity import MAX_ACTIVE_PER_CONNECTION
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from tests.support.clients.forwarded_port import leading_to
 from tests.support.clients.ssh_client import Visitor

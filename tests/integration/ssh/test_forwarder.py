@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Secret
 from remote_runtime.core.profile import ForwardSettings, Profile, SshTarget
 from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, open_upstream
-from remote_runtime.ssh.forwarder import channel_pool
+from remote_runtime.ssh.forwarder import idle_channels
 from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.state import store
@@ -317,26 +318,27 @@ def test_a_client_that_comes_after_the_link_was_lost_waits_for_the_next_one(
 
 
 def test_some_channels_are_open_and_proved_before_anybody_comes(session: Session) -> None:
-    timeouts = ChannelTimeouts()
     proved: list[socket.socket] = []
     ended: list[bytes] = []
+    unused: list[bytes] = []
 
-    def answer(connection: socket.socket) -> None:
+    def answer(connection: socket.socket, heard: list[bytes]) -> None:
         proved.append(connection)
-        ended.append(connection.recv(100))
+        heard.append(connection.recv(100))
         connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
-    with leading_to(session, prove_then(answer), token=TOKEN, timeouts=timeouts) as opened:
-        eventually(lambda: len(proved) == channel_pool.MIN_READY)
+    with leading_to(session, prove_then(partial(answer, heard=ended)), token=TOKEN) as opened:
+        eventually(lambda: len(proved) == idle_channels.MIN_READY)
         with visit(opened) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             eventually(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
-        eventually(lambda: len(proved) == channel_pool.MIN_READY + 1)
-        timeouts.idle_s = 0.0
-        eventually(lambda: len(ended) == channel_pool.MIN_READY + 1)
+        eventually(lambda: len(proved) == idle_channels.MIN_READY + 1)
+    behave, timeouts = prove_then(partial(answer, heard=unused)), ChannelTimeouts(idle_s=0.5)
+    with leading_to(session, behave, token=TOKEN, timeouts=timeouts) as opened:
+        eventually(lambda: unused == [b""] * idle_channels.MIN_READY, what="nobody has come, and none are kept")
         with visit(opened) as client:
             client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
-            eventually(lambda: b"GET /again HTTP/1.1\r\n\r\n" in ended)
+            eventually(lambda: b"GET /again HTTP/1.1\r\n\r\n" in unused)
 
 
 def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(session: Session) -> None:
@@ -353,12 +355,12 @@ def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(s
             assert read_all(client).startswith(b"HTTP/1.1 204")
 
     with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        eventually(lambda: len(proved) == channel_pool.MIN_READY)
+        eventually(lambda: len(proved) == idle_channels.MIN_READY)
         get()
-        eventually(lambda: len(proved) == channel_pool.MIN_READY + 1)
-        for _ in range(2 * channel_pool.MIN_READY):
+        eventually(lambda: len(proved) == idle_channels.MIN_READY + 1)
+        for _ in range(2 * idle_channels.MIN_READY):
             get()
-        eventually(lambda: len(proved) > 3 * channel_pool.MIN_READY)
+        eventually(lambda: len(proved) > 3 * idle_channels.MIN_READY)
 
 
 def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from remote_runtime.ssh.forwarder.timers import TimerQueue
+from remote_runtime.ssh.forwarder.timers import Alarm, TimerQueue
 
 
 class SetClock:
@@ -72,3 +72,29 @@ def test_an_error_of_a_call_reaches_the_loop() -> None:
     timers.add(0.0, lambda: heapq.heappop([]))
     with pytest.raises(IndexError):
         timers.run_due()
+
+
+def test_timers_that_were_cancelled_do_not_pile_up() -> None:
+    timers = TimerQueue(SetClock())
+    kept = timers.add(900.0, lambda: None)
+    for _ in range(10_000):
+        timers.add(600.0, lambda: None).cancel()
+        assert len(timers) < 200
+    assert kept.is_pending
+    assert timers.next_delay_s() == 900.0
+
+
+def test_an_alarm_waits_once_for_the_earliest_time_it_was_set_to() -> None:
+    clock = SetClock()
+    made: list[float] = []
+    timers = TimerQueue(clock)
+    alarm = Alarm(timers.add, lambda: made.append(clock.now), clock)
+    for delay_s in (5.0, 3.0, 4.0):
+        alarm.set(delay_s)
+    while (wait_s := timers.next_delay_s()) is not None:
+        clock.now += wait_s
+        timers.run_due()
+    assert made == [103.0]
+    alarm.set(1.0)
+    alarm.cancel()
+    assert timers.next_delay_s() is None
