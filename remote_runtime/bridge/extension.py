@@ -27,6 +27,7 @@ from .token import TokenHandler
 from .tornado_websocket import watch_websockets
 
 _LOADED = "remote_runtime_bridge"
+LAUNCHED = "remote_runtime_launched"  # set by the launcher in its server's ``tornado_settings``
 _LOGGERS = ("tornado.access", "tornado.application", "tornado.general", "asyncio", "py.warnings")
 Handler = TypeVar("Handler", bound=RequestHandler)
 
@@ -69,7 +70,11 @@ def _stream_server(server_app: Any) -> StreamServer:
     def token() -> str:
         return server_compat.server_token(settings)
 
-    return StreamServer(lambda: server_app.http_server, token, budget, StreamTimeouts())
+    def on_session() -> None:
+        if settings.get(LAUNCHED):  # the pings of another server are its owner's to choose
+            settings.update(server_compat.WITHOUT_PINGS)
+
+    return StreamServer(lambda: server_app.http_server, token, budget, StreamTimeouts(), on_session)
 
 
 def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:

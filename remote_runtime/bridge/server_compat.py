@@ -8,6 +8,10 @@ from typing import Any, Dict, Mapping, Type
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, HTTPError, RequestHandler
 
+# Settings, read when a WebSocket is opened: pings of Jupyter's own WebSockets (WebSocketMixin), and of tornado's. With
+# pings a server closes each WebSocket whose client is away for longer than two or three intervals.
+WITHOUT_PINGS = {"ws_ping_interval": 0, "websocket_ping_interval": 0}
+
 
 def handler_bases(server_app: Any) -> "tuple[Type[RequestHandler], Type[RequestHandler]]":
     """The server's own classes for pages and for its API, which check authentication, XSRF and host."""

@@ -48,15 +48,21 @@ class _Member(NamedTuple):
 
 class StreamServer:
     """Used in the event loop. ``http_server()``: serves the streams; it is made after the extensions are loaded.
-    ``token()``: the server's token now."""
+    ``token()``: the server's token now. ``on_session``: called for each new session, before its first stream."""
 
     def __init__(
-        self, http_server: Callable[[], Any], token: Callable[[], str], budget: SpoolBudget, timeouts: StreamTimeouts
+        self,
+        http_server: Callable[[], Any],
+        token: Callable[[], str],
+        budget: SpoolBudget,
+        timeouts: StreamTimeouts,
+        on_session: Callable[[], None],
     ) -> None:
         self._http_server = http_server
         self._token = token
         self._budget = budget
         self._timeouts = timeouts
+        self._on_session = on_session
         self._members: Dict[str, _Member] = {}
 
     @property
@@ -90,6 +96,7 @@ class StreamServer:
         if member is None:
             member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
             self._expire_later(session_id)
+            self._on_session()
         generation = int(hello["generation"])
         for carrier in list(member.session.carriers):
             if generation > member.generation or carrier.number == int(hello["carrier"]):

@@ -167,7 +167,9 @@ def jupyter_config(kind: str, address: int | str, token: str, working_dir: str, 
         "allow_credentials": True, "allow_remote_access": False, "allow_root": True, "quit_button": False,
         "shutdown_no_activity_timeout": 0, "allow_origin": origins[0] if len(origins) == 1 else "",
         "allow_origin_pat": "^(?:{})$".format("|".join(map(re.escape, origins))) if len(origins) > 1 else "",
-        "local_hostnames": spec.hostnames, "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}},
+        "local_hostnames": spec.hostnames,
+        # For the bridge: this server is remote-runtime's own.
+        "tornado_settings": {"xsrf_cookie_kwargs": {"path": "/", **session_only}, "remote_runtime_launched": True},
     }  # fmt: skip
     if kind == "notebook6":
         app = {

@@ -55,6 +55,9 @@ class RawCarrier:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._sock.close()
 
     def send(self, content: bytes) -> None:

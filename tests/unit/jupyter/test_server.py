@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from remote_runtime.bridge.extension import LAUNCHED
 from remote_runtime.jupyter.remote import listen_address, processes, server
 from remote_runtime.jupyter.remote.data_dir import INFO
 from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
+from remote_runtime.jupyter.remote.start import jupyter_config
 
 SPEC = LaunchSpec("auto", "auto", "~", None, {}, [], [], [], True, BridgeFiles("", "", {}), "")
 
@@ -42,3 +44,9 @@ def test_a_server_that_looks_strictly_whether_its_port_is_free_gets_a_chance() -
     """jupyter_server 2.0 binds it without SO_REUSEADDR first: a port that is held for it would be in use for ever."""
     with listen_address.reserve_address("", SPEC, on_socket=False, hold=False) as free, socket.socket() as strict:
         strict.bind(("127.0.0.1", int(free)))
+
+
+@pytest.mark.parametrize("kind", ["server2", "server1", "notebook6"])
+def test_the_bridge_can_tell_that_the_launcher_started_its_server(kind: str) -> None:
+    app = jupyter_config(kind, 1, "token", "/", SPEC)
+    assert app["NotebookApp" if kind == "notebook6" else "ServerApp"]["tornado_settings"][LAUNCHED] is True
