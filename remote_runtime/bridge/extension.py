@@ -45,7 +45,8 @@ def load(server_app: Any) -> None:
     base = settings.get("base_url", "/").rstrip("/")
     colab, colab_answers = _with(ColabHandler, api), answers(ResourceMonitor(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
-    status = {"origins": origins, "stats": stats, "versions": server_compat.server_version(server_app)}
+    streams, versions = _stream_server(server_app), server_compat.server_version(server_app)
+    status = {"origins": origins, "stats": stats, "streams": streams, "versions": versions}
     application.add_handlers(
         ".*$",
         [
@@ -53,7 +54,7 @@ def load(server_app: Any) -> None:
             (f"{base}/http_over_websocket/diagnose", _with(DiagnoseSocket, page), socket),
             (f"{base}/api/remote-runtime/identity", IdentityHandler),
             (f"{base}/api/remote-runtime", _with(StatusHandler, api), status),
-            (f"{base}/api/remote-runtime/streams", StreamsHandler, {"streams": _stream_server(server_app)}),
+            (f"{base}/api/remote-runtime/streams", StreamsHandler, {"streams": streams}),
             (f"{base}/api/remote-runtime/token", _with(TokenHandler, api), {"server_app": server_app}),
             *((f"{base}/api/colab/{name}", colab, {"answer": answer}) for name, answer in colab_answers.items()),
         ],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Dict, MutableSet, Optional
+from typing import Callable, Dict, MutableSet, Optional
 from weakref import WeakSet
 
+from tornado.httputil import HTTPServerRequest
 from tornado.websocket import WebSocketHandler
 
 from .origins import origin_of
@@ -31,12 +32,13 @@ class RequestStats:
     def add_socket(self, socket: WebSocketHandler) -> None:
         self._sockets.add(socket)
 
-    def sockets(self) -> Dict[str, int]:
-        """Open WebSockets by origin."""
+    def sockets(self, is_counted: Callable[[HTTPServerRequest], bool]) -> Dict[str, int]:
+        """Open WebSockets by origin, of those whose requests count."""
         counts: Dict[str, int] = {}
         for socket in list(self._sockets):
             # Older versions of tornado keep the connection of a WebSocket whose handler has failed.
-            if socket.ws_connection is not None and not socket.ws_connection.is_closing():
+            is_open = socket.ws_connection is not None and not socket.ws_connection.is_closing()
+            if is_open and is_counted(socket.request):
                 name = _name(origin_of(socket.request.headers))
                 counts[name] = counts.get(name, 0) + 1
         return counts

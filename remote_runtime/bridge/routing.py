@@ -16,6 +16,7 @@ from .credentials import WrongAuthUrl, last_value
 from .origins import Origins, is_local_name, origin_of, page_of
 from .request_guard import AuthenticateBeforeBody, StatusResponse, is_large, stream_of
 from .request_stats import RequestStats
+from .streams.presence import note_use
 
 # They resolve names below ``localhost`` to this computer; Safari did not resolve them before 26.
 _BROWSERS = ("Chrome/", "Firefox/")
@@ -49,6 +50,7 @@ class BridgeRouter(Router):
         origin, page = origin_of(request.headers), page_of(request.headers)
         is_refused = self._origins.is_foreign(page, request.headers.get("Host", ""))
         if not own_requests.begin(request):
+            note_use(request)
             client = getattr(request.connection, "context", None)
             counted = getattr(client, "origin", None) or origin
             self._stats.count_request(counted, is_allowed=self._origins.allows(counted))

@@ -1,4 +1,8 @@
-"""``/api/remote-runtime``: versions of the bridge and the server, kernels, terminals, requests and WebSockets."""
+"""``/api/remote-runtime``: versions of the bridge and the server, kernels, terminals, requests and WebSockets.
+
+``sockets`` and ``clients`` count those who are there; ``detached``: streams whose clients are away; ``last_heard``:
+when a client last sent anything on a stream, remote-runtime's own checks left out.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,8 @@ from . import __version__
 from .origins import Origins
 from .request_stats import RequestStats
 from .server_compat import maybe_await
+from .streams.presence import is_attached
+from .streams.server import StreamServer
 
 
 class StatusHandler(RequestHandler):
@@ -23,9 +29,12 @@ class StatusHandler(RequestHandler):
     # Monitoring does not count as use.
     _track_activity = False
 
-    def initialize(self, origins: Origins, stats: RequestStats, versions: Dict[str, str]) -> None:
+    def initialize(
+        self, origins: Origins, stats: RequestStats, streams: StreamServer, versions: Dict[str, str]
+    ) -> None:
         self._origins = origins
         self._stats = stats
+        self._streams = streams
         self._versions = versions
 
     @authenticated
@@ -39,7 +48,9 @@ class StatusHandler(RequestHandler):
             "idle": _idle(),
             "requests": dict(self._stats.requests),
             "refused": dict(self._stats.refused),
-            "sockets": self._stats.sockets(),
+            "sockets": self._stats.sockets(is_attached),
+            "detached": self._streams.detached_count(),
+            "last_heard": _as_text(self._streams.last_heard),
         }
         self.set_header("Cache-Control", "no-store")
         self.finish(answer)
@@ -63,11 +74,11 @@ async def _kernels(manager: Any, session_manager: Any) -> List[Dict[str, Any]]:
 
 
 def _terminals(manager: Any) -> List[Dict[str, Any]]:
-    """``clients``: the number of open WebSockets; see terminado."""
+    """``clients``: the number of open WebSockets whose clients are there; see terminado."""
     return [
         {
             "name": name,
-            "clients": len(getattr(terminal, "clients", ())),
+            "clients": sum(is_attached(client.request) for client in getattr(terminal, "clients", ())),
             "last_activity": _as_text(getattr(terminal, "last_activity", None)),
         }
         for name, terminal in dict(getattr(manager, "terminals", None) or {}).items()

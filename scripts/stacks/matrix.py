@@ -18,7 +18,10 @@ from pathlib import Path
 from . import venvs
 
 RUN_LIMIT_S = 600.0
-NAMES = ("bodies", "limits", "pages", "proxied_ws", "secrets", "http_over_websocket", "upstream", "absent_clients")
+NAMES = (
+    "bodies", "limits", "pages", "proxied_ws", "secrets", "http_over_websocket", "upstream",
+    "streams", "absent_clients",
+)  # fmt: skip
 TESTS = tuple(f"tests/integration/bridge/test_{name}.py" for name in NAMES)
 SHOWN = ("jupyter_server", "notebook", "jupyterlab", "tornado")
 # On old Pythons pip searches for hours without these.

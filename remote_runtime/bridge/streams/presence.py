@@ -6,6 +6,7 @@ from typing import Optional
 
 from tornado.httputil import HTTPServerRequest
 
+from ..request_guard import stream_of
 from .server import StreamAddress
 
 
@@ -20,3 +21,10 @@ def is_attached(request: HTTPServerRequest) -> bool:
     """True for a connection without a stream, too: the server sees when that ends."""
     address = stream_address(request)
     return address is None or address.session.detached_since is None
+
+
+def note_use(request: HTTPServerRequest) -> None:
+    """To be called for each request that is no check of remote-runtime's own."""
+    address = stream_address(request)
+    if address is not None and stream_of(request) is not None:  # else its WebSocket was counted
+        address.on_request()

@@ -6,6 +6,7 @@ import hmac
 import secrets
 import socket
 import time
+from datetime import datetime, timezone
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from tornado.ioloop import IOLoop
@@ -35,9 +36,11 @@ class StreamTimeouts(NamedTuple):
 
 class StreamAddress(Tuple[str, int]):
     """What the HTTP server takes for the client's address: ``request.connection.context.address``. ``session``: the one
-    whose client is behind the request."""
+    whose client is behind the request. ``on_request``: to be called for each request that is no check of
+    remote-runtime's own."""
 
     session: StreamSession
+    on_request: Callable[[], None]
 
 
 class _Member(NamedTuple):
@@ -48,7 +51,9 @@ class _Member(NamedTuple):
 
 class StreamServer:
     """Used in the event loop. ``http_server()``: serves the streams; it is made after the extensions are loaded.
-    ``token()``: the server's token now. ``on_session``: called for each new session, before its first stream."""
+    ``token()``: the server's token now. ``on_session``: called for each new session, before its first stream.
+
+    ``last_heard``: when a client last sent anything on a stream that is no check; None for never."""
 
     def __init__(
         self,
@@ -64,10 +69,15 @@ class StreamServer:
         self._timeouts = timeouts
         self._on_session = on_session
         self._members: Dict[str, _Member] = {}
+        self.last_heard: Optional[datetime] = None
 
     @property
     def sessions(self) -> List[StreamSession]:
         return [member.session for member in self._members.values()]
+
+    def detached_count(self) -> int:
+        """Streams whose clients are away."""
+        return sum(len(each.streams) for each in self.sessions if each.detached_since is not None)
 
     def refusal(self, hello: Mapping[str, Any], nonce: str) -> str:
         """Why a client that sends ``hello`` must not add a carrier; empty if it can. ``nonce``: the one it was sent.
@@ -129,9 +139,18 @@ class StreamServer:
         server = self._http_server()
         stream = IOStream(theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size)
         address = StreamAddress(("127.0.0.1", 0))
-        address.session = session
+        local = LocalSocket(ours)
+
+        def note_use() -> None:
+            self.last_heard = datetime.now(timezone.utc)
+
+        def on_request() -> None:
+            note_use()
+            local.on_sent = note_use
+
+        address.session, address.on_request = session, on_request
         server.handle_stream(stream, address)
-        return LocalSocket(ours)
+        return local
 
     def _check_silence(self, session: StreamSession) -> None:
         last = max((carrier.last_received_at for carrier in session.carriers), default=None)

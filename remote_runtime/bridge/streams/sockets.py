@@ -39,17 +39,23 @@ class _Watcher:
 
 
 class LocalSocket:
-    """The session's end of a stream (``protocol.stream.LocalConnection``)."""
+    """The session's end of a stream (``protocol.stream.LocalConnection``). ``on_sent``: called when the HTTP server has
+    got bytes of the client."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
+        self.on_sent: Callable[[], None] = lambda: None
         self._sock = sock
         self._watcher = _Watcher(sock, self._on_ready)
         self.recv = sock.recv
-        self.send = sock.send
 
     def serve(self, stream: ResumableStream) -> None:
         self._stream = stream
+
+    def send(self, content: Buffer) -> int:
+        sent = self._sock.send(content)
+        self.on_sent()
+        return sent
 
     def watch(self, *, readable: bool, writable: bool) -> None:
         self._watcher.watch((IOLoop.READ if readable else 0) | (IOLoop.WRITE if writable else 0))

@@ -6,9 +6,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from remote_runtime.bridge.streams.protocol import frames
+from remote_runtime.core.deadline import Deadline, wait_until
 from tests.support.clients.bridge_client import http_request, odd_server
 from tests.support.clients.raw_carrier import RawCarrier
 from tests.support.clients.stream_socket import StreamSocket
@@ -30,10 +33,10 @@ def server() -> Iterator[JupyterServer]:
 
 
 @contextmanager
-def open_terminal(server: JupyterServer, carrier: RawCarrier) -> Iterator[StreamSocket]:
+def open_terminal(server: JupyterServer, carrier: RawCarrier, stream: int = 1) -> Iterator[StreamSocket]:
     name = http_request(server, "POST", "/api/terminals", token=server.token).json()["name"]
     try:
-        yield StreamSocket(carrier, 1, server, f"/terminals/websocket/{name}")
+        yield StreamSocket(carrier, stream, server, f"/terminals/websocket/{name}")
     finally:
         http_request(server, "DELETE", f"/api/terminals/{name}", token=server.token)
 
@@ -55,6 +58,48 @@ def test_a_websocket_waits_for_its_client_at_a_server_that_the_launcher_started(
         with come_back(server, carrier, terminal):
             terminal.send(json.dumps(["stdin", "echo answer-$((40 + 2))\r"]))
             assert any(b"answer-42" in message for message in terminal.messages())
+
+
+def status(server: JupyterServer) -> dict[str, Any]:
+    found: dict[str, Any] = http_request(server, "GET", "/api/remote-runtime", token=server.token).json()
+    return found
+
+
+def counts(server: JupyterServer) -> tuple[int, dict[str, int], int]:
+    """Clients of the only terminal, WebSockets, and streams without a client."""
+    found = status(server)
+    (terminal,) = found["terminals"]
+    return terminal["clients"], found["sockets"], found["detached"]
+
+
+def test_the_status_counts_clients_that_are_there(server: JupyterServer) -> None:
+    with RawCarrier(server.port, server.token) as carrier, open_terminal(server, carrier) as terminal:
+        clients, sockets, detached = counts(server)
+        assert (clients, sockets) == (1, {"none": 1})
+        carrier.close()
+        away: tuple[int, dict[str, int], int] = (0, {}, detached + 1)
+        wait_until(lambda: counts(server) == away, Deadline(5), every_s=0.02, what="the loss of the carrier")
+        with come_back(server, carrier, terminal):
+            assert counts(server) == (clients, sockets, detached)
+
+
+def test_the_status_tells_when_a_client_was_last_heard_and_ignores_checks(server: JupyterServer) -> None:
+    def ask(stream: int, header: str) -> str:
+        head = f"GET /api HTTP/1.1\r\nHost: localhost:{server.port}\r\n{header}: check\r\n\r\n"
+        carrier.send(frames.frame(frames.DATA, stream, 0, head.encode()))
+        assert carrier.receive_data(stream).startswith(b"HTTP/1.1 200")
+        return str(status(server)["last_heard"])
+
+    with RawCarrier(server.port, server.token) as carrier:
+        before = ask(1, "X-Other")
+        assert ask(2, "X-Remote-Runtime") == before
+        asked = ask(3, "X-Other")
+        assert asked > before
+        with open_terminal(server, carrier, 4) as terminal:
+            opened = status(server)["last_heard"]
+            terminal.send(json.dumps(["stdin", "echo answer-$((40 + 2))\r"]))
+            assert any(b"answer-42" in message for message in terminal.messages())
+            assert status(server)["last_heard"] > opened > asked
 
 
 def test_the_pings_of_another_server_are_its_owners() -> None:

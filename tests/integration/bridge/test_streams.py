@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.bridge.streams.protocol import frames
+from tests.support.clients.bridge_client import odd_server
 from tests.support.clients.raw_carrier import RawCarrier
 from tests.support.servers.jupyter import JupyterServer
 
@@ -18,7 +19,7 @@ TOKEN_OF_ANOTHER = "0" * 48
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[JupyterServer]:
-    with JupyterServer() as running:
+    with odd_server() as running:
         yield running
 
 

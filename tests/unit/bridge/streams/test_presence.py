@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tornado.httputil import HTTPConnection, HTTPServerRequest
+from tornado.httputil import HTTPConnection, HTTPServerRequest, RequestStartLine
 
 from remote_runtime.bridge.streams.presence import is_attached
 from remote_runtime.bridge.streams.server import StreamAddress
@@ -19,7 +19,7 @@ class Context:
 def request_of(context: object) -> HTTPServerRequest:
     connection = HTTPConnection()
     vars(connection)["context"] = context
-    return HTTPServerRequest("GET", "/", connection=connection)
+    return HTTPServerRequest(connection=connection, start_line=RequestStartLine("GET", "/", "HTTP/1.0"))
 
 
 @pytest.mark.parametrize("is_tunnelled", [False, True], ids=["direct", "in a WebSocket"])
