@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from .. import ssh
@@ -13,7 +12,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Server
 from ..core.profile import Profile
 from ..targets import Target, TargetSession
-from ..tunnel.identity import IdentityCheck, Stream
+from ..tunnel.identity import ServerIdentity, Stream
 from ..tunnel.protocols import Forwarder, Upstream
 
 DIAL_TIMEOUT_S = 15.0
@@ -105,12 +104,10 @@ class SessionUpstream:
     def dial(self) -> Stream:
         return self.session.dial(self.host, self.port, within_s=DIAL_TIMEOUT_S)
 
-    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder | None:
+    def open_forwarder(self, identity: ServerIdentity | None) -> Forwarder | None:
         if self.plain:
             return None
-        return self.session.channel_pool(
-            self.host, self.port, identity_check=identity_check, keep_ready=identity_check is not None
-        )
+        return self.session.channel_pool(self.host, self.port, identity=identity, keep_ready=identity is not None)
 
     def sibling(self, host: str, port: int) -> SessionUpstream:
         return SessionUpstream(self.session, host, port, self.plain)
@@ -134,7 +131,7 @@ class SshtunnelUpstream:
     def dial(self) -> Stream:
         return self.tunnel.dial()
 
-    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> None:
+    def open_forwarder(self, identity: ServerIdentity | None) -> None:
         """None: sshtunnel runs a thread for each connection."""
 
     def sibling(self, host: str, port: int) -> SessionUpstream:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError
-from ..tunnel.identity import IdentityCheck
+from ..tunnel.identity import ServerIdentity
 from .forwarder.channel_pool import ChannelPool
 from .forwarder.client import Client
 from .forwarder.extra_capacity import MAX_ACTIVE_PER_CONNECTION
@@ -38,7 +38,7 @@ class ExtraSession(Protocol):
     @property
     def connection_count(self) -> int: ...
     def local_channel_pool(
-        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+        self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool
     ) -> ChannelPool: ...
     def check(self, within_s: float) -> float: ...
     def close(self) -> None: ...

@@ -16,7 +16,7 @@ from ..core.deadline import Deadline, wait_until
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..core.model import format_address
 from ..core.sanitize import clean_line
-from ..tunnel.identity import IdentityCheck
+from ..tunnel.identity import ServerIdentity
 from ..tunnel.protocols import ConnectionHandler
 from .command import run_command
 from .connect_request import ConnectRequest
@@ -128,7 +128,7 @@ class Session:
         raise _refused_error(where, *channel.refusal, self._transport.key_options)
 
     def channel_pool(
-        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool = True
+        self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool = True
     ) -> ChannelPool | None:
         """A forwarder of connections to ``host``:``port`` of the machine (see ``dial``), None if the server offers no
         AES-GCM. ``keep_ready``: see ``ChannelPool``. If this session has many channels, further connections are
@@ -144,13 +144,9 @@ class Session:
         if self._extra_connections is not None:
             overflow = PoolOverflow(
                 self._extra_connections,
-                lambda extra: extra.local_channel_pool(
-                    host, port, identity_check=identity_check, keep_ready=keep_ready
-                ),
+                lambda extra: extra.local_channel_pool(host, port, identity=identity, keep_ready=keep_ready),
             )
-        return self.local_channel_pool(
-            host, port, identity_check=identity_check, keep_ready=keep_ready, overflow=overflow
-        )
+        return self.local_channel_pool(host, port, identity=identity, keep_ready=keep_ready, overflow=overflow)
 
     @property
     def connection_count(self) -> int:
@@ -162,7 +158,7 @@ class Session:
         host: str,
         port: int,
         *,
-        identity_check: Callable[[], IdentityCheck] | None,
+        identity: ServerIdentity | None,
         keep_ready: bool,
         overflow: PoolOverflow | None = None,
         timeouts: ChannelTimeouts | None = None,
@@ -176,7 +172,7 @@ class Session:
             loop,
             host,
             port,
-            identity_check=identity_check,
+            identity=identity,
             keep_ready=keep_ready,
             open_error=lambda reason, text: _refused_error(
                 where, reason, clean_line(text, 200), self._transport.key_options
@@ -206,7 +202,7 @@ class Session:
         return self._open_socket(host, port, deadline)
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        pool = self.local_channel_pool(host, port, identity_check=None, keep_ready=False)
+        pool = self.local_channel_pool(host, port, identity=None, keep_ready=False)
         handler = _HopHandler()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)

@@ -15,7 +15,7 @@ from ..core.model import Instance
 from ..core.profile import Profile
 
 if TYPE_CHECKING:
-    from ..tunnel.identity import IdentityCheck, Stream
+    from ..tunnel.identity import ServerIdentity, Stream
     from ..tunnel.protocols import Forwarder
 
 
@@ -39,7 +39,7 @@ class TargetSession(Protocol):
 
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
     def channel_pool(
-        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
+        self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool
     ) -> Forwarder | None: ...
     def check(self, within_s: float) -> float: ...
     def shell(self, command: str | None) -> int: ...

@@ -20,7 +20,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, format_address
 from ..core.profile import Profile
 from ..core.sanitize import clean
-from ..tunnel.identity import IdentityCheck
+from ..tunnel.identity import ServerIdentity
 from ..tunnel.relay import SocketStream
 from .base import FindOptions, LoginOptions, Target
 
@@ -101,9 +101,7 @@ class LocalSession:
             what = f"Can't connect to {format_address(host, port)}"
             raise HealthError("not-answering", what, error.strerror or str(error)) from error
 
-    def channel_pool(
-        self, host: str, port: int, *, identity_check: Callable[[], IdentityCheck] | None, keep_ready: bool
-    ) -> None:
+    def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool) -> None:
         """None: each connection is opened when it is needed."""
 
     def check(self, within_s: float) -> float:

@@ -13,7 +13,7 @@ import hmac
 import json
 import secrets
 import selectors
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError, from_code
@@ -40,6 +40,18 @@ class Stream(Protocol):
     def writable(self) -> tuple[int, int]: ...
     def shutdown_write(self) -> None: ...
     def close(self) -> None: ...
+
+
+class ServerIdentity(NamedTuple):
+    """What a connection must prove before anything else is sent on it: that its other end knows ``token``; ``address``
+    as in ``IdentityCheck``."""
+
+    token: Secret
+    address: str = ""
+
+    def new_check(self) -> IdentityCheck:
+        """The check of one connection."""
+        return IdentityCheck(self.token, self.address)
 
 
 class IdentityCheck:

@@ -19,7 +19,7 @@ from ..core.open_files import MAX_CONNECTIONS, is_reserved, max_connections
 from . import ports
 from .acceptor import Acceptor
 from .connection_stats import Address, ConnectionRecord, ConnectionStats
-from .identity import IdentityCheck, Stream, verify_identity
+from .identity import ServerIdentity, Stream, verify_identity
 from .protocols import ConnectionHandler, Forwarder, Upstream
 from .rate_limited_log import RateLimitedLog
 from .relay import relay, reset, send_error, set_nodelay
@@ -45,8 +45,7 @@ class PortForwarder:
         self._http = http
         self._listeners = listeners
         self._upstream: Upstream | None = None
-        self._token: Secret | None = None
-        self._address = ""
+        self._identity: ServerIdentity | None = None
         self._forwarder: Forwarder | None = None
         self._draining: list[Forwarder] = []
         self._rate_limited_log = RateLimitedLog(log)
@@ -95,15 +94,15 @@ class PortForwarder:
         )
 
     def set_upstream(self, upstream: Upstream, token: Secret | None, address: str = "") -> None:
-        """Forward connections to ``upstream`` from now on, the waiting ones first. ``token``, ``address``: for an
-        ``IdentityCheck`` before anything else is sent; None to skip it. Raises ``RemoteRuntimeError``."""
-        is_unchanged = self._upstream is upstream and (self._token, self._address) == (token, address)
+        """Forward connections to ``upstream`` from now on, the waiting ones first. ``token``, ``address``: see
+        ``ServerIdentity``; None to skip its check. Raises ``RemoteRuntimeError``."""
+        identity = ServerIdentity(token, address) if token is not None else None
+        is_unchanged = self._upstream is upstream and self._identity == identity
         keeps_forwarder = is_unchanged and self._forwarder is not None and not self._forwarder.closed
-        identity_check = (lambda: IdentityCheck(token, address)) if token is not None else None
-        forwarder = self._forwarder if keeps_forwarder else upstream.open_forwarder(identity_check)
+        forwarder = self._forwarder if keeps_forwarder else upstream.open_forwarder(identity)
         with self._changed:
             before, self._forwarder = self._forwarder, forwarder
-            self._upstream, self._token, self._address, self.failure = upstream, token, address, None
+            self._upstream, self._identity, self.failure = upstream, identity, None
             self._changed.notify_all()
         self._acceptor.wake()
         if before is not None and before is not forwarder:
@@ -198,8 +197,8 @@ class PortForwarder:
             with contextlib.suppress(OSError):  # it is closed already
                 oldest.shutdown(socket.SHUT_RDWR)
             self.record_rejection(its_record, TOO_MANY_CONNECTIONS, files=False)
-        request = wait_for_request(client, self._closing.is_set) if self._token is not None else b""
-        if self._token is None or (request and record.on_first_bytes(request[:1])):
+        request = wait_for_request(client, self._closing.is_set) if self._identity is not None else b""
+        if self._identity is None or (request and record.on_first_bytes(request[:1])):
             self._serve(client, record)
             return
         record.on_client_closed()
@@ -208,11 +207,11 @@ class PortForwarder:
 
     def _serve(self, client: socket.socket, record: ConnectionRecord) -> None:
         try:
-            upstream, token, forwarder, generation = self._wait_for_upstream(MAX_WAIT_S if record.may_wait else 0.0)
+            upstream, identity, forwarder, generation = self._wait_for_upstream(MAX_WAIT_S if record.may_wait else 0.0)
             if forwarder is not None:
                 forwarder.forward(client, PortConnectionHandler(self, record))
                 return
-            stream = self._dial(upstream, token)
+            stream = self._dial(upstream, identity)
             relay(client, stream, upstream, lambda: self._generation != generation, record)
             if self._generation == generation and not upstream.closed:
                 record.on_client_closed()
@@ -225,7 +224,7 @@ class PortForwarder:
         client.close()
         record.close()
 
-    def _wait_for_upstream(self, within_s: float) -> tuple[Upstream, Secret | None, Forwarder | None, int]:
+    def _wait_for_upstream(self, within_s: float) -> tuple[Upstream, ServerIdentity | None, Forwarder | None, int]:
         until = time.monotonic() + within_s
         with self._changed:
             self._waiting += 1
@@ -235,15 +234,15 @@ class PortForwarder:
                     if self._closing.is_set() or left_s <= 0 or self._waiting > MAX_WAITING:
                         raise ConnectionError("there is no way to the machine")
                     self._changed.wait(left_s)
-                return self._upstream, self._token, self._forwarder, self._generation
+                return self._upstream, self._identity, self._forwarder, self._generation
             finally:
                 self._waiting -= 1
 
-    def _dial(self, upstream: Upstream, token: Secret | None) -> Stream:
+    def _dial(self, upstream: Upstream, identity: ServerIdentity | None) -> Stream:
         stream = upstream.dial()
-        if token is not None:
+        if identity is not None:
             try:
-                verify_identity(stream, token, Deadline(IDENTITY_TIMEOUT_S), self._address)
+                verify_identity(stream, identity.token, Deadline(IDENTITY_TIMEOUT_S), identity.address)
             except BaseException:
                 stream.close()
                 raise

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ..core.errors import RemoteRuntimeError
 from .connection_stats import Address
-from .identity import IdentityCheck, Stream
+from .identity import ServerIdentity, Stream
 
 
 class Upstream(Protocol):
@@ -21,9 +21,9 @@ class Upstream(Protocol):
     def dial(self) -> Stream:
         """A new connection. Raises ``RemoteRuntimeError``."""
 
-    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder | None:
+    def open_forwarder(self, identity: ServerIdentity | None) -> Forwarder | None:
         """A forwarder, if this upstream has one; else each connection is dialled and gets a thread.
-        ``identity_check``: makes the check of a connection, None to skip it. Raises ``RemoteRuntimeError``."""
+        ``identity``: checked on each connection; None to skip it. Raises ``RemoteRuntimeError``."""
 
 
 class Forwarder(Protocol):

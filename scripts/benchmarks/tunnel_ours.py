@@ -25,8 +25,8 @@ from .tunnel_machine import KINDS
 class Ready(SessionUpstream):
     """A route to a server that does not have to authenticate and for which channels are kept ready none the less."""
 
-    def open_forwarder(self, identity_check: object) -> Forwarder | None:
-        return self.session.channel_pool(self.host, self.port, identity_check=None, keep_ready=True)
+    def open_forwarder(self, identity: object) -> Forwarder | None:
+        return self.session.channel_pool(self.host, self.port, identity=None, keep_ready=True)
 
 
 def main() -> None:

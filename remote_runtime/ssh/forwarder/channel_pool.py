@@ -17,7 +17,7 @@ from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
 from ...core.open_files import is_reserved
 from ...tunnel.connection_stats import Address
-from ...tunnel.identity import IdentityCheck
+from ...tunnel.identity import ServerIdentity
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
 from ...tunnel.silent_connections import OldestFirst
@@ -41,7 +41,7 @@ _CLOSE_TIMEOUT_S = 2.0
 class ChannelPool:
     """``forward``, ``adopt``, ``listen``, ``drain``, ``close`` are for any thread, the rest is for the loop's.
 
-    ``open_error(reason, text)`` and ``lost_error()`` build the exceptions. ``identity_check``: None to skip the check.
+    ``open_error(reason, text)`` and ``lost_error()`` build the exceptions. ``identity``: None to skip the check.
     ``keep_ready``: keep idle channels open; not for protocols in which the server speaks first, or that end an idle
     connection. ``overflow``: further SSH connections for when this one has many channels.
     """
@@ -52,7 +52,7 @@ class ChannelPool:
         host: str,
         port: int,
         *,
-        identity_check: Callable[[], IdentityCheck] | None,
+        identity: ServerIdentity | None,
         keep_ready: bool,
         open_error: Callable[[int, str], RemoteRuntimeError],
         lost_error: Callable[[], RemoteRuntimeError],
@@ -64,7 +64,7 @@ class ChannelPool:
         self.timeouts = timeouts or ChannelTimeouts()
         self.closed = False
         self._loop = loop
-        self._identity_check = identity_check
+        self._identity = identity
         self._retries = _RETRIES if keep_ready else 0
         self.open_error = open_error
         self._lost_error = lost_error
@@ -200,7 +200,7 @@ class ChannelPool:
             return
         needed = min(needed, self._max_opening())
         while len(self._opening) < needed and not self._loop.at_capacity():
-            connection = ForwardedConnection(self._loop, self, self._identity_check() if self._identity_check else None)
+            connection = ForwardedConnection(self._loop, self, self._identity.new_check() if self._identity else None)
             self._connections.add(connection)
             self._opening.add(connection)
 
@@ -216,7 +216,7 @@ class ChannelPool:
         return 0
 
     def _add_client(self, client: Client) -> None:
-        if self._identity_check is not None and not self.closed:
+        if self._identity is not None and not self.closed:
             self._silent_clients.add(client)
             return
         self._assign(client)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Secret
@@ -12,7 +12,7 @@ from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
-from remote_runtime.tunnel.identity import IdentityCheck, Stream
+from remote_runtime.tunnel.identity import ServerIdentity, Stream
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 from remote_runtime.tunnel.protocols import Forwarder
 from remote_runtime.tunnel.relay import SocketStream
@@ -33,7 +33,7 @@ class DirectUpstream:
             raise self.refuses
         return SocketStream(socket.create_connection(self._target.address, timeout=WITHIN_S))
 
-    def open_forwarder(self, identity_check: object) -> None:
+    def open_forwarder(self, identity: object) -> None:
         """None."""
 
 
@@ -48,9 +48,9 @@ class TimedUpstream:
     def dial(self) -> Stream:
         return self._session.dial(self._host, self._port, within_s=WITHIN_S)
 
-    def open_forwarder(self, identity_check: Callable[[], IdentityCheck] | None) -> Forwarder:
+    def open_forwarder(self, identity: ServerIdentity | None) -> Forwarder:
         return self._session.local_channel_pool(
-            self._host, self._port, identity_check=identity_check, keep_ready=True, timeouts=self._timeouts
+            self._host, self._port, identity=identity, keep_ready=True, timeouts=self._timeouts
         )
 
 
