@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .metrics import Connections, MachineLoad
+    from .metrics import Connections, MachineLoad, StreamStatus
     from .model import Runtime, TakeDownResult
 
 
@@ -61,6 +61,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "load": runtime.load and _load(runtime.load),
         "traffic": asdict(runtime.traffic),
         "connections": _connections(runtime.connections),
+        "streams": runtime.streams and _streams(runtime.streams),
         "page_requests": runtime.page_requests,
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
@@ -86,6 +87,10 @@ def _connections(connections: Connections) -> dict[str, int]:
     return {
         name: count for name, count in asdict(connections).items() if count or name in ("carried", "empty", "waiting")
     }
+
+
+def _streams(streams: StreamStatus) -> dict[str, Any]:
+    return {name: value if value != "" else None for name, value in asdict(streams).items()}
 
 
 def take_down_document(result: TakeDownResult) -> dict[str, Any]:

@@ -63,6 +63,18 @@ class Traffic:
 
 
 @fast_dataclass(frozen=True)
+class StreamStatus:
+    """Connections to Jupyter that outlive the SSH connection. ``waiting``: how many wait for it now, ``since``: ISO
+    8601, empty if none does. ``reset``: how many could not be kept, in all; ``why``, ``at``: of the last one."""
+
+    waiting: int = 0
+    since: str = ""
+    reset: int = 0
+    why: str = ""
+    at: str = ""
+
+
+@fast_dataclass(frozen=True)
 class Connections:
     """Connections to the local port, without the keeper's own checks. ``carried``: the client has sent something.
     ``empty``: it closed without sending a byte. ``waiting``: open, and nothing sent yet. ``tls``: it began as https

@@ -162,6 +162,7 @@ class ControlServer:
     def _refresh_status(self) -> None:
         """Checks the path and updates the record, whose facts may be seconds old."""
         keeper = self.keeper
+        keeper.record.update(streams=keeper.resources.stream_status())
         if keeper.record.runtime.state != "ready":
             return
         deadline = Deadline(STATUS_TIMEOUT_S)

@@ -139,7 +139,9 @@ class Keeper:
         self.record.save_last_run(self.remembered_port)
         since = runtime.since if self.has_been_ready else now()
         record = self.record.update if self.has_been_ready else self.record.save_or_fail
-        record(state="ready", why="", rtt_ms=result.rtt_ms, unfinished=False, since=since, last_error=None, seen="")
+        streams = self.resources.stream_status()
+        changes = {"rtt_ms": result.rtt_ms, "unfinished": False, "since": since, "streams": streams}
+        record(state="ready", why="", last_error=None, seen="", **changes)
         self._previous = None
         log.info("ready on local port %s", runtime.local_port)
         self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
@@ -177,7 +179,7 @@ class Keeper:
     def _reconnect(self, verdict: Verdict, why: str) -> bool:
         """Returns False when the runtime is down instead of ready again."""
         log.warning("%s: %s", verdict, why)
-        self.record.update(state=verdict, why=why, seen=now())
+        self.record.update(state=verdict, why=why, seen=now(), streams=self.resources.stream_status())
         outage = results.Outage(self.resources, why)
         if not self._monitor.is_jupyter_listening():
             self.resources.pause_forwarding()

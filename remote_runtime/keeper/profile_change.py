@@ -20,7 +20,7 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
         resources.check_ports(profile.forward)
         same_port = profile.forward.local_port == previous.forward.local_port
         note(f"{'Port forwards' if same_port else 'Local port'} changed; restarting the tunnel")
-        resources.close()
+        resources.close("the profile's ports were changed")
         return True
     if profile.ssh != previous.ssh:
         note("SSH settings changed; reconnecting")

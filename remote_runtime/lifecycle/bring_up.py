@@ -206,7 +206,12 @@ def open_forwards(
     upstream, extras = resources.upstream, context.profile.forward.extra
     if upstream is None or upstream.closed or upstream.address != server.address:
         upstream = resources.upstream = open_upstream(
-            context.target, session, server.address, progress=context.progress.note, deadline=deadline
+            context.target,
+            session,
+            server.address,
+            resources.streams,
+            progress=context.progress.note,
+            deadline=deadline,
         )
     token = server.token if server.can_prove_identity else None
     forwarder.set_upstream(upstream, token, server.required_listen_address)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
-from ..core.metrics import Connections, Traffic
+from ..core.metrics import Connections, StreamStatus, Traffic
 from ..core.model import Forward, Instance, Server
 from ..core.profile import ForwardSettings, Profile
 from ..jupyter import health
+from ..ssh.streams.client_streams import ClientStreams
 from ..targets import TargetSession
 from ..tunnel import ports
 from ..tunnel.keepalive import Keepalive
@@ -29,7 +30,7 @@ class Resources:
     the server's token, which is then replaced; empty if none can have. ``connect_count``: how often a connection was
     made; ``server_connect_count``: its value when the server was last found. ``restart_reason``: why Jupyter had to be
     started again, until it is reported. ``preferred_port``: the local port to try first, until it is reported.
-    ``forwards``: those that are open.
+    ``forwards``: those that are open. ``streams``: connections to Jupyter that outlive the session.
     """
 
     forwarder: PortForwarder | None = None
@@ -47,6 +48,7 @@ class Resources:
     restart_reason: str = ""
     preferred_port: int | None = None
     forwards: tuple[Forward, ...] = ()
+    streams: ClientStreams = field(default_factory=ClientStreams)
 
     def bind_ipv6(self) -> bool:
         """Listen on [::1] too, if this computer has it by now. Returns True if another program listens there: a page
@@ -58,12 +60,13 @@ class Resources:
                 log.warning("[::1]:%d: %s", forwarder.port, forwarder.ipv6_taken_by)
                 if forwarder is self.forwarder:
                     self.exposure_reason = f"browsers try [::1]:{forwarder.port} first, and {forwarder.ipv6_taken_by}"
+                    self.streams.close(self.exposure_reason)
                     self.reset_forwarding()
                     return True
         return False
 
     def reset_forwarding(self) -> None:
-        """Reset the open connections; new ones wait."""
+        """Reset the open connections that can't be resumed; new ones wait."""
         for forwarder in self.forwarders():
             forwarder.disconnect()
 
@@ -83,7 +86,9 @@ class Resources:
             if each is not None:
                 each.close()
 
-    def close(self) -> None:
+    def close(self, why: str = "the runtime was stopped") -> None:
+        """``why``: the reason for which open connections are reset."""
+        self.streams.close(why)
         self.disconnect()
         for forwarder in self.forwarders():
             forwarder.close()
@@ -116,6 +121,10 @@ class Resources:
 
     def traffic(self) -> Traffic:
         return self.forwarder.stats.traffic() if self.forwarder else Traffic()
+
+    def stream_status(self) -> StreamStatus | None:
+        """None if open connections end with the session."""
+        return self.streams.status()
 
     def check_ports(self, settings: ForwardSettings) -> None:
         """Whether ``settings`` can replace those of the bound ports. Raises ``LocalError`` ``port-in-use``."""

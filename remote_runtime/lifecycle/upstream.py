@@ -11,6 +11,7 @@ from ..core.errors import HealthError, SshError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Server
 from ..core.profile import Profile
+from ..ssh.streams.client_streams import ClientStreams
 from ..targets import Target, TargetSession
 from ..tunnel.identity import ServerIdentity, Stream
 from ..tunnel.protocols import Forwarder, Upstream
@@ -30,13 +31,19 @@ class OpenUpstream(Upstream, Protocol):
 
 
 def open_upstream(
-    target: Target, session: TargetSession, address: tuple[str, int], *, progress: Progress, deadline: Deadline
+    target: Target,
+    session: TargetSession,
+    address: tuple[str, int],
+    streams: ClientStreams,
+    *,
+    progress: Progress,
+    deadline: Deadline,
 ) -> OpenUpstream:
     """As the profile's ``forward.engine`` says; ``progress`` gets what that cannot do. Raises ``SshError``."""
     if supports_unix_sockets(target):
         if not session.is_fast and target.uses_ssh:
             _check_fast_engine(target.profile, progress)
-        return SessionUpstream(session, *address)
+        return SessionUpstream(session, *address, streams=streams)
     if address[1] == 0:
         progress("sshtunnel can't forward to Jupyter's Unix socket; it is used after the next `down` and `up`")
         return SessionUpstream(session, *address)
@@ -86,12 +93,14 @@ def can_reach(session: TargetSession, path_or_port: str | int) -> bool:
 
 @fast_dataclass(frozen=True)
 class SessionUpstream:
-    """A channel of the SSH session for each local connection. ``plain``: without the fast engine."""
+    """A channel of the SSH session for each local connection, or one of ``streams`` where the server supports them.
+    ``plain``: without the fast engine."""
 
     session: TargetSession
     host: str
     port: int
     plain: bool = False
+    streams: ClientStreams | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -107,6 +116,10 @@ class SessionUpstream:
     def open_forwarder(self, identity: ServerIdentity | None) -> Forwarder | None:
         if self.plain:
             return None
+        if identity is not None and self.streams is not None:
+            forwarder = self.session.stream_forwarder(self.host, self.port, identity, self.streams)
+            if forwarder is not None:
+                return forwarder
         return self.session.channel_pool(self.host, self.port, identity=identity, keep_ready=identity is not None)
 
     def sibling(self, host: str, port: int) -> SessionUpstream:

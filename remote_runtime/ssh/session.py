@@ -24,6 +24,9 @@ from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
 from .forwarder.connection import ChannelTimeouts
+from .streams.client_streams import ClientStreams
+from .streams.link import StreamLink
+from .streams.stream_forwarder import StreamForwarder
 from .transport.channel import TransportChannel
 from .transport.server_text import KeyOptions
 from .transport.stream import ChannelStream
@@ -32,6 +35,7 @@ from .transport.transport import Transport
 _ADMINISTRATIVELY_PROHIBITED = 1  # RFC 4254 5.1
 _CONNECT_FAILED = 2
 _MIN_LOGIN_S = 15.0
+_JOIN_TIMEOUT_S = 20.0
 _TICK_S = 0.1
 
 
@@ -148,6 +152,28 @@ class Session:
             )
         return self.local_channel_pool(host, port, identity=identity, keep_ready=keep_ready, overflow=overflow)
 
+    def stream_forwarder(
+        self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams
+    ) -> StreamForwarder | None:
+        """A forwarder of connections to Jupyter at ``host``:``port`` of the machine (see ``dial``) as ``streams``,
+        which use this session from now on. None if this session or that server does not support it.
+
+        Raises ``HealthError`` ``stranger-answered`` or ``not-answering``, ``SshError`` ``ssh-unreachable``.
+        """
+        loop = self._transport.loop
+        if loop is None:
+            return None
+        self.enable_nodelay()
+        link = StreamLink(
+            loop, host, port, identity, open_error=self._open_error(host, port), lost_error=self._transport.lost_error
+        )
+        forwarder = StreamForwarder(streams, link)
+        return forwarder if streams.connect(link, Deadline(_JOIN_TIMEOUT_S)) else None
+
+    def _open_error(self, host: str, port: int) -> Callable[[int, str], RemoteRuntimeError]:
+        where = f"{format_address(host, port)} on the machine"
+        return lambda reason, text: _refused_error(where, reason, clean_line(text, 200), self._transport.key_options)
+
     @property
     def connection_count(self) -> int:
         """How many local connections its pools forward, approximately."""
@@ -167,16 +193,13 @@ class Session:
         loop = self._transport.loop
         if loop is None:
             raise ValueError("only a fast session has channel pools")
-        where = f"{format_address(host, port)} on the machine"
         return ChannelPool(
             loop,
             host,
             port,
             identity=identity,
             keep_ready=keep_ready,
-            open_error=lambda reason, text: _refused_error(
-                where, reason, clean_line(text, 200), self._transport.key_options
-            ),
+            open_error=self._open_error(host, port),
             lost_error=self._transport.lost_error,
             overflow=overflow,
             timeouts=timeouts,

@@ -15,6 +15,7 @@ from ..core.model import Instance
 from ..core.profile import Profile
 
 if TYPE_CHECKING:
+    from ..ssh.streams.client_streams import ClientStreams
     from ..tunnel.identity import ServerIdentity, Stream
     from ..tunnel.protocols import Forwarder
 
@@ -40,6 +41,9 @@ class TargetSession(Protocol):
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
     def channel_pool(
         self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool
+    ) -> Forwarder | None: ...
+    def stream_forwarder(
+        self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams
     ) -> Forwarder | None: ...
     def check(self, within_s: float) -> float: ...
     def shell(self, command: str | None) -> int: ...

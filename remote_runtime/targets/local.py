@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from ..core.callbacks import CommandResult
 from ..core.deadline import Deadline
@@ -23,6 +23,9 @@ from ..core.sanitize import clean
 from ..tunnel.identity import ServerIdentity
 from ..tunnel.relay import SocketStream
 from .base import FindOptions, LoginOptions, Target
+
+if TYPE_CHECKING:
+    from ..ssh.streams.client_streams import ClientStreams
 
 MAX_LINE_BYTES = 1 << 20
 MAX_OUTPUT_BYTES = 16 << 20
@@ -103,6 +106,9 @@ class LocalSession:
 
     def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool) -> None:
         """None: each connection is opened when it is needed."""
+
+    def stream_forwarder(self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams) -> None:
+        """None: there is no link that connections could outlive."""
 
     def check(self, within_s: float) -> float:
         return 0.0

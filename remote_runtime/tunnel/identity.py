@@ -91,10 +91,10 @@ class IdentityCheck:
         return HealthError("not-answering", "Jupyter closed the connection", why)
 
 
-def challenge(token: Secret, address: str = "") -> tuple[str, str]:
-    """The path of a request with a new nonce, and the proof it must return; ``address`` as in ``IdentityCheck``."""
+def challenge(token: Secret, address: str = "", path: str = "/api/remote-runtime/identity") -> tuple[str, str]:
+    """``path`` with a new nonce, and the proof the response must have; ``address`` as in ``IdentityCheck``."""
     nonce = secrets.token_hex(32)
-    path = f"/api/remote-runtime/identity?nonce={nonce}" + (f"&at={address}" if address else "")
+    path = f"{path}?nonce={nonce}" + (f"&at={address}" if address else "")
     message = f"remote-runtime-identity:{nonce}{'@' if address else ''}{address}".encode()
     return path, hmac.new(token.reveal().encode(), message, hashlib.sha256).hexdigest()
 

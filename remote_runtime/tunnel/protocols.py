@@ -29,7 +29,9 @@ class Upstream(Protocol):
 class Forwarder(Protocol):
     """Forwards local connections by itself, without a thread for each. All methods are for any thread."""
 
-    closed: bool
+    @property
+    def closed(self) -> bool:
+        """Whether it accepts no more connections."""
 
     def forward(self, sock: socket.socket, handler: ConnectionHandler) -> None:
         """``sock``: connected, non-blocking; owned by the forwarder until it is returned to ``handler``."""
@@ -47,7 +49,7 @@ class Forwarder(Protocol):
         """Accept no more connections; the open ones stay."""
 
     def close(self) -> None:
-        """Accept no more connections, and reset the open ones."""
+        """Accept no more connections, and reset the open ones, except those that another forwarder can resume."""
 
 
 class ConnectionHandler:

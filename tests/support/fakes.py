@@ -131,6 +131,9 @@ class FakeSession:
     def channel_pool(self, host: str, port: int, *, identity: object, keep_ready: bool) -> None:
         """Connections are dialled one by one."""
 
+    def stream_forwarder(self, host: str, port: int, identity: object, streams: object) -> None:
+        """Nor by streams."""
+
     def check(self, within_s: float) -> float:
         return 0.0
 

@@ -51,6 +51,27 @@ def last_seen(runtime: Mapping[str, Any]) -> str:
     return f"{dated}, when {instance['name']} was {status}" if dated else f"{instance['name']} was {status} {ago}"
 
 
+def waiting_connections(runtime: Mapping[str, Any]) -> str:
+    """The open connections that continue over the next SSH connection."""
+    streams = runtime.get("streams") or {}
+    count = streams.get("waiting", 0)
+    if not count or runtime["state"] == "down":
+        return ""
+    subject = "1 open connection waits" if count == 1 else f"{count} open connections wait"
+    return f"{subject} for the SSH connection (since {duration_since(streams['since'])}); no reload is needed"
+
+
+def reset_connections(runtime: Mapping[str, Any]) -> str:
+    """Why open connections could not be kept in the last outage."""
+    streams = runtime.get("streams") or {}
+    outage = runtime["last_outage"] or {}
+    if not streams.get("reset") or runtime["state"] == "down" or streams["at"] < str(outage.get("at", "")):
+        return ""
+    count = streams["reset"]
+    subject = "1 connection was reset" if count == 1 else f"{count} connections were reset, the last"
+    return f"{subject} {duration_since(streams['at'])} ago: {streams['why']}"
+
+
 def on_for(runtime: Mapping[str, Any]) -> str:
     """How long a cloud machine has been running, or its status."""
     instance = runtime["instance"]

@@ -111,7 +111,8 @@ class RuntimeBlock:
         from rich.text import Text
 
         silent = SILENT_BROWSER_NOTE if browser_is_silent(self.runtime) else ""
-        for trouble in filter(None, [self.runtime["why"], format.idle_failed(self.runtime), silent]):
+        connections = format.waiting_connections(self.runtime), format.reset_connections(self.runtime)
+        for trouble in filter(None, [self.runtime["why"], *connections, format.idle_failed(self.runtime), silent]):
             for line in wrap(clean_line(trouble, MAX_CHARS), max(20, columns - 2))[:MAX_TROUBLE_LINES]:
                 yield Text(f"  {line}", style=rich_style("warning"), no_wrap=True, overflow="ellipsis")
 

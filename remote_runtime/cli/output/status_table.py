@@ -126,6 +126,8 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
         format.idle_failed(runtime),
         format.last_seen(runtime),
         runtime["why"],
+        format.waiting_connections(runtime),
+        format.reset_connections(runtime),
     )
     notes += filter(None, texts)
     notes += [SILENT_BROWSER_NOTE] if browser_is_silent(runtime) else []

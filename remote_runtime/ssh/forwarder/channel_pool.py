@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
-from ...core.open_files import is_reserved
 from ...tunnel.connection_stats import Address
 from ...tunnel.identity import ServerIdentity
 from ...tunnel.protocols import ConnectionHandler
@@ -25,6 +24,7 @@ from .client import Client, SilentClients
 from .connection import ChannelTimeouts, ForwardedConnection
 from .extra_capacity import MAX_ACTIVE_PER_CONNECTION, ExtraCapacity
 from .idle_channels import IdleChannelCount
+from .listeners import Listeners
 from .loop import Loop
 from .timers import Alarm
 
@@ -69,7 +69,7 @@ class ChannelPool:
         self.open_error = open_error
         self._lost_error = lost_error
         self._overflow = overflow
-        self._listeners: list[tuple[socket.socket, Callable[[], None]]] = []
+        self._listeners = Listeners(loop, self._add_client, self._retries)
         self._connections: set[ForwardedConnection] = set()
         self._ready: deque[ForwardedConnection] = deque()
         self._silent_clients = SilentClients(loop, self._assign)
@@ -100,30 +100,8 @@ class ChannelPool:
         new_handler: Callable[[Address], ConnectionHandler],
         on_stopped: Callable[[], None],
     ) -> None:
-        """See ``tunnel.protocols.Forwarder``. The caller's ``listeners`` stay open."""
-        own = [listener.dup() for listener in listeners]
-
-        def accept(sock: socket.socket, came_from: Address) -> None:
-            client = Client(sock, new_handler(came_from), self._retries)
-            if is_reserved(sock.fileno()) and not client.handler.is_ours:
-                client.handler.on_over_limit(files=True)
-                client.reset()
-            else:
-                self._add_client(client)
-
-        def register() -> None:
-            for listener in own:
-                listener.setblocking(False)
-                self._listeners.append((listener, on_stopped))
-                self._loop.accept_from(listener, accept)
-            if self.closed:
-                self._stop_listening()
-
-        if not self._loop.call_soon(register):
-            self.closed = True
-            for listener in own:
-                listener.close()
-            on_stopped()
+        """See ``tunnel.protocols.Forwarder``."""
+        self._listeners.listen(listeners, new_handler, on_stopped)
 
     def close(self) -> None:
         """Reset all connections and refuse further ones. Waits until the ports are free."""
@@ -162,7 +140,7 @@ class ChannelPool:
 
     def close_now(self, *, reset: bool = True) -> None:
         self.closed = True
-        self._stop_listening()
+        self._listeners.stop()
         self._idle_count.stop()
         if self._overflow is not None:
             self._overflow.close(reset=reset)
@@ -245,13 +223,6 @@ class ChannelPool:
         self._idle_count.on_exhausted()
         self._waiting.append(client)
         self.refill()
-
-    def _stop_listening(self) -> None:
-        for listener, on_stopped in self._listeners:
-            self._loop.stop_accepting(listener)
-            listener.close()
-            on_stopped()
-        self._listeners.clear()
 
     def _refill_if_low(self) -> None:
         """Open several at once, else wait for ``_REFILL_S``: a server does not answer while it opens a channel."""

@@ -25,6 +25,7 @@ _MAX_QUEUED_BYTES = 256 << 10
 _ACCEPT_RETRY_S = 0.5
 _STALL_TIMEOUT_S = 30.0
 _MAX_CHANNELS_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
+_MAX_STREAMS = 4096  # as the bridge's
 _MAX_SILENT, _MAX_SILENT_IN_SELECT = 512, 80
 _MAX_ACCEPTS = 64
 _COUNT_INTERVAL_S = 0.02
@@ -45,8 +46,8 @@ class Pool(Protocol):
 
 class Loop:
     """``sock``: the SSH connection's, non-blocking. ``clear_to_send``: not set while keys are being exchanged, when no
-    channel may send anything (RFC 4253 7.1). ``max_silent``: how many silent clients a pool keeps. ``receive`` handles
-    a message for one of its channels, see ``ChannelTable``."""
+    channel may send anything (RFC 4253 7.1). ``max_silent``: how many silent clients a pool keeps; ``max_streams``: how
+    many clients may have a stream. ``receive`` handles a message for one of its channels, see ``ChannelTable``."""
 
     def __init__(
         self, sock: socket.socket, reader: PacketReader, writer: PacketWriter, clear_to_send: threading.Event
@@ -72,6 +73,7 @@ class Loop:
         only_select = isinstance(self._selector, selectors.SelectSelector)
         self._max_channels = _MAX_CHANNELS_IN_SELECT if only_select else MAX_CHANNELS
         self.max_silent = _MAX_SILENT_IN_SELECT if only_select else _MAX_SILENT
+        self.max_streams = _MAX_CHANNELS_IN_SELECT if only_select else _MAX_STREAMS
         self._has_received = self._is_blocked = False
         self._send_error: OSError | None = None
         self._long_lived = 0

@@ -119,6 +119,23 @@ class ReadBuffers:
             return sock.recv_into(self._buffers[0], max_bytes if max_bytes < max_packet else max_packet)
         return sock.recvmsg_into(self._buffers[: min(buffers, max_bytes // MAX_DATA_BYTES)])[0]
 
+    def fill(self, buffers: Iterable[bytes | bytearray | memoryview], max_bytes: int, max_packet: int) -> int:
+        """Copy at most ``max_bytes`` of ``buffers`` here, at most ``max_packet`` if the peer accepts no larger packets.
+        Returns how many were copied."""
+        max_bytes = min(max_bytes, READ_BUFFERS * MAX_DATA_BYTES if max_packet == MAX_DATA_BYTES else max_packet)
+        count = 0
+        for buffer in buffers:
+            position, length = 0, min(len(buffer), max_bytes - count)
+            while position < length:
+                at = count % MAX_DATA_BYTES
+                piece = min(length - position, MAX_DATA_BYTES - at)
+                self._buffers[count // MAX_DATA_BYTES][at : at + piece] = buffer[position : position + piece]
+                position += piece
+                count += piece
+            if count == max_bytes:
+                break
+        return count
+
     def content(self, count: int) -> bytes:
         """The first ``count`` bytes that were read, of the first buffer only."""
         return bytes(self._buffers[0][:count])

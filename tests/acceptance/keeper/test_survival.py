@@ -36,8 +36,10 @@ def survivor(world: World, vm: CloudMachine) -> Survivor:
 
 
 def problem(row: Row, *, keeps: bool, noticed_s: float | None, working_s: float) -> str:
-    """What is wrong with a row, with the row; empty if nothing is."""
+    """What is wrong with a row, with the row; empty if nothing is. Connections live as long as the kernel."""
     wrong = []
+    if row.connections is None or row.connections.kept is not keeps:
+        wrong.append("the connections were not kept" if keeps else "connections outlived their server")
     if row.kept is not keeps:
         wrong.append(f"the variable was {'kept' if row.kept else 'lost'}")
     if noticed_s is not None and row.noticed_s is not None and row.noticed_s > noticed_s:

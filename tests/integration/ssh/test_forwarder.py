@@ -28,6 +28,7 @@ from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, ope
 from remote_runtime.ssh.forwarder import idle_channels
 from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
+from remote_runtime.ssh.streams.client_streams import ClientStreams
 from remote_runtime.state import store
 from remote_runtime.targets import open_target
 from remote_runtime.tunnel import ports
@@ -422,7 +423,7 @@ def test_a_server_without_aes_gcm_is_served_the_other_way_or_refused(
 
             def open_it() -> OpenUpstream:
                 deadline = Deadline(10)
-                return open_upstream(box, session, target.address, progress=note, deadline=deadline)
+                return open_upstream(box, session, target.address, ClientStreams(), progress=note, deadline=deadline)
 
             if engine == "fast":
                 with pytest.raises(SshError, match="engine: fast"):

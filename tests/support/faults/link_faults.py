@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from tests.support.clients.open_connections import OpenConnections, Outcome
 from tests.support.clients.page import Page
 from tests.support.environment.world import World
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine
@@ -29,19 +31,25 @@ SLACK_FILES = 8
 @dataclass(frozen=True)
 class Row:
     """Seconds. ``noticed_s``: from the fault until the state file tells; None where nothing was to be noticed.
-    ``working_s``: from the end of the cause until the URL answered."""
+    ``working_s``: from the end of the cause until the URL answered. ``kept``: the kernel's variable; ``connections``:
+    what became of those that were open."""
 
     fault: str
     noticed_s: float | None
     working_s: float
     kept: bool
+    connections: Outcome | None = None
 
     def __str__(self) -> str:
         noticed = "-" if self.noticed_s is None else f"{self.noticed_s:.1f} s"
-        return f"{self.fault:<44} {noticed:>9} {self.working_s:>9.1f} s   {'kept' if self.kept else 'lost'}"
+        connections = "-" if self.connections is None else str(self.connections)
+        quiet_s = self.connections.quiet_s if self.connections is not None else None
+        first = "-" if quiet_s is None else f"{quiet_s:.1f} s"
+        variable = "kept" if self.kept else "lost"
+        return f"{self.fault:<44} {noticed:>9} {self.working_s:>9.1f} s   {variable:<8}   {first:>9}   {connections}"
 
 
-HEAD = f"{'fault':<44} {'noticed':>9} {'URL works':>11}   variable"
+HEAD = f"{'fault':<44} {'noticed':>9} {'URL works':>11}   variable   {'next line':>9}   WebSocket and download"
 
 
 class Survivor:
@@ -55,6 +63,7 @@ class Survivor:
         self.page = Page(world.up("vm"))
         self.kernel = ""
         self.set_variable()
+        self._folder = Path(self.page.run(self.kernel, "import os; print(os.getcwd())"))
         self._files = self._settled_files()
 
     def set_variable(self) -> None:
@@ -81,6 +90,8 @@ class Survivor:
         """``begin`` it, wait until the keeper has noticed and until it has lasted so long, ``end`` it, and wait until
         the URL works. ``noticed`` False: it ends before anybody can have noticed."""
         before = self.world.file("vm")
+        connections = OpenConnections(self.page, self._folder)
+        connections.wait_for_line()
         began = time.monotonic()
         begin()
         noticed_s = None
@@ -97,7 +108,7 @@ class Survivor:
         eventually(self.works, within_s=MOST_S, what=f"the URL works after {fault}")
         working_s = time.monotonic() - ended
         eventually(lambda: self.world.file("vm")["state"] == "ready", what="the state file tells that it is ready")
-        row = Row(fault, noticed_s, working_s, self.is_kept())
+        row = Row(fault, noticed_s, working_s, self.is_kept(), connections.finish(ended))
         self._check_leaks()
         return row
 

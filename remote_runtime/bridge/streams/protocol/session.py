@@ -88,6 +88,12 @@ class StreamSession:
             self.detached_since = self.clock()
             self._on_detached()
 
+    def detach(self, why: str) -> None:
+        """Lose all carriers at once."""
+        carriers, self.carriers = self.carriers, []
+        for carrier in carriers:
+            self.lose(carrier, why)
+
     def reset_streams(self, why: str, *, of: Callable[[ResumableStream], bool] = lambda stream: True) -> None:
         """Reset those streams for which ``of`` is true."""
         for stream in [each for each in self.streams.values() if of(each)]:
