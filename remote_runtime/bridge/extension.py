@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from typing import Any, Type, TypeVar
+from typing import Any, Optional, Type, TypeVar
 
 from tornado.web import RequestHandler
 
@@ -15,6 +15,9 @@ from .http_over_websocket import DiagnoseSocket, TunnelSocket
 from .identity import IdentityHandler
 from .log_redaction import RedactingFilter, install
 from .origins import Origins
+from .outputs.budget import OutputBudget, OutputLimits
+from .outputs.handler import OutputsHandler
+from .outputs.recorder import OutputRecorder
 from .own_requests import CheckFilter
 from .request_stats import RequestStats
 from .resources import ResourceMonitor
@@ -46,7 +49,8 @@ def load(server_app: Any) -> None:
     colab, colab_answers = _with(ColabHandler, api), answers(ResourceMonitor(), settings)
     socket = {"origins": origins, "max_body_bytes": int(server_app.max_body_size)}
     streams, versions = _stream_server(server_app), server_compat.server_version(server_app)
-    status = {"origins": origins, "stats": stats, "streams": streams, "versions": versions}
+    recorder = _recorder(server_app)
+    status = {"origins": origins, "stats": stats, "streams": streams, "versions": versions, "recorder": recorder}
     application.add_handlers(
         ".*$",
         [
@@ -54,6 +58,7 @@ def load(server_app: Any) -> None:
             (f"{base}/http_over_websocket/diagnose", _with(DiagnoseSocket, page), socket),
             (f"{base}/api/remote-runtime/identity", IdentityHandler),
             (f"{base}/api/remote-runtime", _with(StatusHandler, api), status),
+            (f"{base}/api/remote-runtime/outputs", _with(OutputsHandler, api), {"recorder": recorder}),
             (f"{base}/api/remote-runtime/streams", StreamsHandler, {"streams": streams}),
             (f"{base}/api/remote-runtime/token", _with(TokenHandler, api), {"server_app": server_app}),
             *((f"{base}/api/colab/{name}", colab, {"answer": answer}) for name, answer in colab_answers.items()),
@@ -61,12 +66,16 @@ def load(server_app: Any) -> None:
     )
     application.add_transform(cors_transform(origins))
     install_router(application, origins, stats, f"{base}/http_over_websocket/", page)
-    watch_websockets(settings, stats)
+    watch_websockets(settings, [stats.add_socket, *([recorder.watch] if recorder else [])])
     server_app.log.info("remote-runtime bridge %s for %s", __version__, ", ".join(origins.listed()))
 
 
 def _stream_server(server_app: Any) -> StreamServer:
-    settings, budget = server_app.web_app.settings, SpoolBudget(directory=server_app.runtime_dir)
+    settings, section = server_app.web_app.settings, _section(server_app)
+    limits = {"memory_bytes": section.get("spool_memory_bytes"), "disk_bytes": section.get("spool_bytes")}
+    budget = SpoolBudget(
+        directory=server_app.runtime_dir, **{name: limit for name, limit in limits.items() if limit is not None}
+    )
 
     def token() -> str:
         return server_compat.server_token(settings)
@@ -76,6 +85,20 @@ def _stream_server(server_app: Any) -> StreamServer:
             settings.update(server_compat.WITHOUT_PINGS)
 
     return StreamServer(lambda: server_app.http_server, token, budget, StreamTimeouts(), on_session)
+
+
+def _recorder(server_app: Any) -> Optional[OutputRecorder]:
+    """None if the server's configuration names no directory for recorded outputs."""
+    section = _section(server_app)
+    if not section.get("outputs_dir"):
+        return None
+    budget = OutputBudget(section["outputs_dir"], OutputLimits.configured(section))
+    return OutputRecorder(server_app.kernel_manager, budget)
+
+
+def _section(server_app: Any) -> Any:
+    """Of the server's configuration, for the bridge."""
+    return server_app.config.get("RemoteRuntimeBridge", {})
 
 
 def _with(ours: Type[Handler], base: Type[RequestHandler]) -> Type[Handler]:

@@ -81,5 +81,12 @@ async def maybe_await(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
+async def kernel_paths(settings: Mapping[str, Any]) -> Dict[str, Any]:
+    """Kernel → path of the notebook whose session has it."""
+    manager = settings.get("session_manager")
+    sessions = await maybe_await(manager.list_sessions()) if manager is not None else []
+    return {each["kernel"]["id"]: each.get("path") for each in sessions if each and each.get("kernel")}
+
+
 def _is_jupyter_server(server_app: Any) -> bool:
     return any(kind.__module__.partition(".")[0] == "jupyter_server" for kind in type(server_app).__mro__)

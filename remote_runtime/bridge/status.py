@@ -11,14 +11,15 @@ import os
 import platform
 import sys
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from tornado.web import RequestHandler, authenticated
 
 from . import __version__
 from .origins import Origins
+from .outputs.recorder import OutputRecorder
 from .request_stats import RequestStats
-from .server_compat import maybe_await
+from .server_compat import kernel_paths, maybe_await
 from .streams.presence import is_attached
 from .streams.server import StreamServer
 
@@ -30,12 +31,18 @@ class StatusHandler(RequestHandler):
     _track_activity = False
 
     def initialize(
-        self, origins: Origins, stats: RequestStats, streams: StreamServer, versions: Dict[str, str]
+        self,
+        origins: Origins,
+        stats: RequestStats,
+        streams: StreamServer,
+        versions: Dict[str, str],
+        recorder: Optional[OutputRecorder],
     ) -> None:
         self._origins = origins
         self._stats = stats
         self._streams = streams
         self._versions = versions
+        self._recorder = recorder
 
     @authenticated
     async def get(self) -> None:
@@ -43,7 +50,7 @@ class StatusHandler(RequestHandler):
             "bridge": __version__,
             "origins": self._origins.listed(),
             "server": {**self._versions, "python": platform.python_version(), "pid": os.getpid()},
-            "kernels": await _kernels(self.settings.get("kernel_manager"), self.settings.get("session_manager")),
+            "kernels": await _kernels(self.settings),
             "terminals": _terminals(self.settings.get("terminal_manager")),
             "idle": _idle(),
             "requests": dict(self._stats.requests),
@@ -51,16 +58,17 @@ class StatusHandler(RequestHandler):
             "sockets": self._stats.sockets(is_attached),
             "detached": self._streams.detached_count(),
             "last_heard": _as_text(self._streams.last_heard),
+            "outputs": None if self._recorder is None else self._recorder.summary(),
         }
         self.set_header("Cache-Control", "no-store")
         self.finish(answer)
 
 
-async def _kernels(manager: Any, session_manager: Any) -> List[Dict[str, Any]]:
+async def _kernels(settings: Dict[str, Any]) -> List[Dict[str, Any]]:
     """``path``: of the notebook whose session has the kernel, None without one."""
+    manager = settings.get("kernel_manager")
     models = await maybe_await(manager.list_kernels()) if manager is not None else []
-    sessions = await maybe_await(session_manager.list_sessions()) if models and session_manager is not None else []
-    paths = {each["kernel"]["id"]: each.get("path") for each in sessions if each and each.get("kernel")}
+    paths = await kernel_paths(settings) if models else {}
     return [
         {
             "id": model["id"],

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Any, Awaitable, Callable, Dict, Optional
+from typing import Any, Awaitable, Callable, Dict, Iterable, Optional
 
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, StreamClosedError
@@ -14,7 +14,6 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from .own_requests import without_checks
-from .request_stats import RequestStats
 
 MESSAGE_TOO_BIG = 1009  # RFC 6455, 7.4.1
 MAX_DRAIN_S = 10.0
@@ -22,8 +21,8 @@ _CLOSE_TIMEOUT_S = 5.0
 _READ_BYTES = 256 * 1024
 
 
-def watch_websockets(settings: Dict[str, Any], stats: RequestStats) -> None:
-    """Count every WebSocket that the server opens, and disable Nagle's algorithm for it.
+def watch_websockets(settings: Dict[str, Any], on_open: Iterable[Callable[[WebSocketHandler], None]]) -> None:
+    """Call each of ``on_open`` for every WebSocket that the server opens, and disable Nagle's algorithm for it.
 
     tornado calls the application's ``log_function`` for a WebSocket at its handshake, with status 101.
     """
@@ -32,7 +31,8 @@ def watch_websockets(settings: Dict[str, Any], stats: RequestStats) -> None:
     def log_and_watch(handler: RequestHandler) -> None:
         log_request(handler)
         if handler.get_status() == 101 and isinstance(handler, WebSocketHandler):
-            stats.add_socket(handler)
+            for call in on_open:
+                call(handler)
             # Not here: tornado enables Nagle's algorithm again when it ends the HTTP request.
             IOLoop.current().add_callback(_set_nodelay, handler)
 

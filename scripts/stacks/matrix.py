@@ -20,7 +20,7 @@ from . import venvs
 RUN_LIMIT_S = 600.0
 NAMES = (
     "bodies", "limits", "pages", "proxied_ws", "secrets", "http_over_websocket", "upstream",
-    "streams", "absent_clients",
+    "streams", "absent_clients", "outputs",
 )  # fmt: skip
 TESTS = tuple(f"tests/integration/bridge/test_{name}.py" for name in NAMES)
 SHOWN = ("jupyter_server", "notebook", "jupyterlab", "tornado")

@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 from datetime import datetime, timezone
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
@@ -18,6 +18,9 @@ from .protocol.send_buffer import SpoolBudget
 from .protocol.session import StreamSession
 from .protocol.stream import ResumableStream
 from .sockets import CarrierSocket, LocalSocket
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 MAX_SESSIONS = 64
 MAX_STREAMS = 4096
@@ -36,11 +39,24 @@ class StreamTimeouts(NamedTuple):
 
 class StreamAddress(Tuple[str, int]):
     """What the HTTP server takes for the client's address: ``request.connection.context.address``. ``session``: the one
-    whose client is behind the request. ``on_request``: to be called for each request that is no check of
+    whose client is behind the request. ``local``: the end of the request's stream. ``written()``: the offset in the
+    stream of what the server writes next. ``on_request``: to be called for each request that is no check of
     remote-runtime's own."""
 
     session: StreamSession
+    local: LocalSocket
+    written: Callable[[], int]
     on_request: Callable[[], None]
+
+
+class _CountingIOStream(IOStream):
+    """``written``: bytes in all."""
+
+    written = 0
+
+    def write(self, data: Union[bytes, memoryview]) -> "Future[None]":
+        self.written += memoryview(data).nbytes
+        return super().write(data)
 
 
 class _Member(NamedTuple):
@@ -137,7 +153,9 @@ class StreamServer:
         for sock in (ours, theirs):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         server = self._http_server()
-        stream = IOStream(theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size)
+        stream = _CountingIOStream(
+            theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
+        )
         address = StreamAddress(("127.0.0.1", 0))
         local = LocalSocket(ours)
 
@@ -148,7 +166,8 @@ class StreamServer:
             note_use()
             local.on_sent = note_use
 
-        address.session, address.on_request = session, on_request
+        address.session, address.local, address.on_request = session, local, on_request
+        address.written = lambda: stream.written
         server.handle_stream(stream, address)
         return local
 

@@ -39,8 +39,10 @@ class _Watcher:
 
 
 class LocalSocket:
-    """The session's end of a stream (``protocol.stream.LocalConnection``). ``on_sent``: called when the HTTP server has
-    got bytes of the client."""
+    """The session's end of ``stream`` (``protocol.stream.LocalConnection``). ``on_sent``: called when the HTTP server
+    has got bytes of the client."""
+
+    stream: ResumableStream
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -50,7 +52,7 @@ class LocalSocket:
         self.recv = sock.recv
 
     def serve(self, stream: ResumableStream) -> None:
-        self._stream = stream
+        self.stream = stream
 
     def send(self, content: Buffer) -> int:
         sent = self._sock.send(content)
@@ -70,9 +72,9 @@ class LocalSocket:
 
     def _on_ready(self, events: int) -> None:
         if events & IOLoop.WRITE:
-            self._stream.on_writable()
+            self.stream.on_writable()
         if events & ~IOLoop.WRITE:
-            self._stream.on_readable()
+            self.stream.on_readable()
 
 
 class CarrierSocket:

@@ -60,6 +60,11 @@ class RawCarrier:
     def close(self) -> None:
         self._sock.close()
 
+    def take_socket(self) -> socket.socket:
+        """Its connection, for another who goes on with it."""
+        self._sock.settimeout(None)
+        return self._sock
+
     def send(self, content: bytes) -> None:
         self._sock.sendall(content)
 
