@@ -120,7 +120,7 @@ class SessionUpstream:
             forwarder = self.session.stream_forwarder(self.host, self.port, identity, self.streams)
             if forwarder is not None:
                 return forwarder
-        return self.session.channel_pool(self.host, self.port, identity=identity, keep_ready=identity is not None)
+        return self.session.channel_pool(self.host, self.port, identity=identity)
 
     def sibling(self, host: str, port: int) -> SessionUpstream:
         return SessionUpstream(self.session, host, port, self.plain)

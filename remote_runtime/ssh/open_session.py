@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, SshError
 from .auth.candidate import KeyCandidate
 from .auth.certificates import presented_certificate
 from .auth.host_keys import HostKeyPolicy
-from .auth.login import TooManyAuthFailures, authenticate, needs_no_user
+from .auth.login import TooManyAuthFailures, authenticate
 from .connect_request import ConnectRequest, RetryableError, WaitProgress
 from .files.known_hosts import HostKey
 from .files.paths import home_dir
@@ -146,10 +145,6 @@ def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refus
             keys.penalties.add(address, LOGIN_PENALTY_S)
             raise
         keys.remember_accepted(accepted, instance.host_key_name, settings)
-        relogin = None
-        is_direct = not (settings.proxy_jump or settings.proxy_command)
-        if accepted and accepted.key and is_direct and needs_no_user(transport, accepted.key):
-            relogin = functools.partial(_log_in_again, request, accepted)
         key = accepted.key if accepted else None
         return Session(
             transport,
@@ -158,32 +153,7 @@ def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refus
             how_known=how_known,
             key=key,
             release=undo.pop_all().close,
-            relogin=relogin,
         )
-
-
-def _log_in_again(request: ConnectRequest, accepted: KeyCandidate, deadline: Deadline) -> Session:
-    """The same login once more, with the key that was accepted, without a prompt."""
-    request = replace(
-        request,
-        deadline=deadline,
-        respond_by=deadline,
-        prompt=_refuse_prompt,
-        progress=lambda text: log.info("%s", text),
-    )
-    try:
-        session = _try_once(request, [accepted], set())
-    except RetryableError as problem:
-        raise problem.error from problem
-    with ExitStack() as undo:
-        undo.callback(session.close)
-        session.enable_nodelay()
-        undo.pop_all()
-    return session
-
-
-def _refuse_prompt(prompt: str, *, secret: bool, code: str) -> str:
-    raise SshError(code, "A further connection has no terminal to prompt on", prompt)
 
 
 def _log_in(

@@ -20,10 +20,9 @@ from ..tunnel.identity import ServerIdentity
 from ..tunnel.protocols import ConnectionHandler
 from .command import run_command
 from .connect_request import ConnectRequest
-from .extra_connections import ExtraConnections, PoolOverflow
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
-from .forwarder.connection import ChannelTimeouts
+from .forwarder.connection import OPEN_TIMEOUT_S
 from .streams.client_streams import ClientStreams
 from .streams.link import StreamLink
 from .streams.stream_forwarder import StreamForwarder
@@ -42,8 +41,7 @@ _TICK_S = 0.1
 class Session:
     """The login at a machine that ``request`` asked for. ``host_key``: the machine's; ``how_known``: as
     ``HostKeyPolicy.check`` returned. ``key``: the one that was accepted. ``close`` ends the connection and all that it
-    forwards, then calls ``release``. ``relogin`` logs in once more in the same way, without a prompt; None where that
-    may need one."""
+    forwards, then calls ``release``."""
 
     def __init__(
         self,
@@ -54,7 +52,6 @@ class Session:
         how_known: str,
         key: paramiko.PKey | None,
         release: Callable[[], None],
-        relogin: Callable[[Deadline], Session] | None,
     ) -> None:
         self.request = request
         self.instance = request.instance
@@ -67,10 +64,6 @@ class Session:
         self._silent_agent = request.keys.silent_agent
         self.run: RunCommand = functools.partial(run_command, transport)
         self._timeout_s = max(_MIN_LOGIN_S, request.deadline.timeout_s)
-        self._extra_connections = None
-        if transport.loop and relogin:
-            keepalive_s = request.settings.keepalive_s
-            self._extra_connections = ExtraConnections(transport.loop, relogin, keepalive_s, self._timeout_s)
 
     def __enter__(self) -> Session:
         return self
@@ -104,8 +97,6 @@ class Session:
         return facts
 
     def close(self, why: str = "closed here") -> None:
-        if self._extra_connections is not None:
-            self._extra_connections.close()
         self._transport.close(why)
         self._release()
 
@@ -131,26 +122,14 @@ class Session:
             return ChannelStream(channel)
         raise _refused_error(where, *channel.refusal, self._transport.key_options)
 
-    def channel_pool(
-        self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool = True
-    ) -> ChannelPool | None:
+    def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None) -> ChannelPool | None:
         """A forwarder of connections to ``host``:``port`` of the machine (see ``dial``), None if the server offers no
-        AES-GCM. ``keep_ready``: see ``ChannelPool``. If this session has many channels, further connections are
-        opened for the next ones.
-
-        Raises ``SshError`` ``ssh-unreachable``.
+        AES-GCM. Raises ``SshError`` ``ssh-unreachable``.
         """
         if not self.is_fast:
             return None
         self.enable_nodelay()
-
-        overflow = None
-        if self._extra_connections is not None:
-            overflow = PoolOverflow(
-                self._extra_connections,
-                lambda extra: extra.local_channel_pool(host, port, identity=identity, keep_ready=keep_ready),
-            )
-        return self.local_channel_pool(host, port, identity=identity, keep_ready=keep_ready, overflow=overflow)
+        return self.local_channel_pool(host, port, identity=identity)
 
     def stream_forwarder(
         self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams
@@ -174,22 +153,10 @@ class Session:
         where = f"{format_address(host, port)} on the machine"
         return lambda reason, text: _refused_error(where, reason, clean_line(text, 200), self._transport.key_options)
 
-    @property
-    def connection_count(self) -> int:
-        """How many local connections its pools forward, approximately."""
-        return self._transport.loop.connection_count if self._transport.loop else 0
-
     def local_channel_pool(
-        self,
-        host: str,
-        port: int,
-        *,
-        identity: ServerIdentity | None,
-        keep_ready: bool,
-        overflow: PoolOverflow | None = None,
-        timeouts: ChannelTimeouts | None = None,
+        self, host: str, port: int, *, identity: ServerIdentity | None, open_timeout_s: float = OPEN_TIMEOUT_S
     ) -> ChannelPool:
-        """A pool on this connection, which must be fast, and on those of ``overflow``."""
+        """A pool on this connection, which must be fast."""
         loop = self._transport.loop
         if loop is None:
             raise ValueError("only a fast session has channel pools")
@@ -198,11 +165,9 @@ class Session:
             host,
             port,
             identity=identity,
-            keep_ready=keep_ready,
             open_error=self._open_error(host, port),
             lost_error=self._transport.lost_error,
-            overflow=overflow,
-            timeouts=timeouts,
+            open_timeout_s=open_timeout_s,
         )
 
     def enable_nodelay(self, deadline: Deadline | None = None) -> None:
@@ -225,7 +190,7 @@ class Session:
         return self._open_socket(host, port, deadline)
 
     def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        pool = self.local_channel_pool(host, port, identity=None, keep_ready=False)
+        pool = self.local_channel_pool(host, port, identity=None)
         handler = _HopHandler()
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
@@ -264,7 +229,7 @@ class _HopHandler(ConnectionHandler):
     def on_opened(self) -> None:
         self._results.put(True)
 
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
         sock.close()
         self._results.put(error)
 

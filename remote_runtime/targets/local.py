@@ -104,7 +104,7 @@ class LocalSession:
             what = f"Can't connect to {format_address(host, port)}"
             raise HealthError("not-answering", what, error.strerror or str(error)) from error
 
-    def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None, keep_ready: bool) -> None:
+    def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None) -> None:
         """None: each connection is opened when it is needed."""
 
     def stream_forwarder(self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams) -> None:

@@ -252,9 +252,7 @@ class PortForwarder:
         self._rate_limited_log("a connection could not be forwarded to the machine", error)
         self.failure = error
 
-    def take_back(
-        self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError, *, request_lost: bool
-    ) -> None:
+    def take_back(self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError) -> None:
         """The forwarder has not served this client: report the error to it, or let it wait if the link is lost."""
 
         def report() -> None:
@@ -265,7 +263,7 @@ class PortForwarder:
         has_upstream = self.has_upstream()
         if has_upstream:
             self._record_failure(error)
-        work = report if request_lost or has_upstream else lambda: self._serve(client, record)
+        work = report if has_upstream else lambda: self._serve(client, record)
         self._start_thread(client, record, work)
 
 
@@ -286,8 +284,8 @@ class PortConnectionHandler(ConnectionHandler):
     def on_transfer(self, sent: int, received: int) -> None:
         self._record.on_transfer(sent, received)
 
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
-        self._port.take_back(sock, self._record, error, request_lost=request_lost)
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+        self._port.take_back(sock, self._record, error)
 
     def on_closed(self) -> None:
         if self._record.outcome == "waiting" and self._port.has_upstream():

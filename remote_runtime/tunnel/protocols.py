@@ -71,9 +71,8 @@ class ConnectionHandler:
     def on_transfer(self, sent: int, received: int) -> None:
         """So many bytes were read from the client, and so many written to it."""
 
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError, *, request_lost: bool) -> None:
-        """It could not be forwarded; ``sock`` is the handler's again. ``request_lost``: the client's request was read
-        from it."""
+    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
+        """It could not be forwarded; ``sock`` is the handler's again, and nothing was read from it."""
 
     def on_closed(self) -> None:
         """It was forwarded, and is closed."""

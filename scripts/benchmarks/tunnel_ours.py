@@ -17,16 +17,6 @@ from remote_runtime.core.profile import SshSettings
 from remote_runtime.lifecycle.upstream import SessionUpstream
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
-from remote_runtime.tunnel.protocols import Forwarder
-
-from .tunnel_machine import KINDS
-
-
-class Ready(SessionUpstream):
-    """A route to a server that does not have to authenticate and for which channels are kept ready none the less."""
-
-    def open_forwarder(self, identity: object) -> Forwarder | None:
-        return self.session.channel_pool(self.host, self.port, identity=None, keep_ready=True)
 
 
 def main() -> None:
@@ -46,10 +36,9 @@ def main() -> None:
         )
         session = ssh.connect(request)
         fronts = []
-        for kind, target in zip(KINDS, targets, strict=True):
+        for target in targets:
             front = PortForwarder(ports.bind(None))
-            way = Ready if kind == "http" else SessionUpstream
-            front.set_upstream(way(session, address, int(target)), None)
+            front.set_upstream(SessionUpstream(session, address, int(target)), None)
             fronts.append(front)
         sys.stdout.write(" ".join(str(front.port) for front in fronts) + "\n")
         sys.stdout.flush()

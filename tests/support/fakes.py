@@ -128,7 +128,7 @@ class FakeSession:
         except OSError as error:
             raise SshError("ssh-refused", f"The machine does not reach {host}:{port}", str(error)) from error
 
-    def channel_pool(self, host: str, port: int, *, identity: object, keep_ready: bool) -> None:
+    def channel_pool(self, host: str, port: int, *, identity: object) -> None:
         """Connections are dialled one by one."""
 
     def stream_forwarder(self, host: str, port: int, identity: object, streams: object) -> None:

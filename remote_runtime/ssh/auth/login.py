@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 
-import paramiko
-
 from ...core.callbacks import Prompt
 from ...core.deadline import Deadline
 from ...core.errors import SshError
@@ -19,7 +17,6 @@ from .candidate import KeyCandidate
 from .key_files import KeyFault
 from .keys import Keys
 
-_INTERACTIVE_METHODS = ("keyboard-interactive", "password")
 _MAX_TRIES = 3
 # Each question of a login is a round, and OpenSSH ends each try with a round without a question.
 _MAX_ROUNDS = 8
@@ -96,12 +93,6 @@ def authenticate(
     labels = [*refused_before, *(candidate.label for candidate in tried)]
     faults = [*unsigned, *(candidate.fault for candidate in tried if candidate.fault), *keys.skipped]
     raise _no_usable_key(user, labels, answer, faults, transport.server_text)
-
-
-def needs_no_user(transport: Transport, key: paramiko.PKey) -> bool:
-    """Whether the login with ``key`` needs no user: an agent may want its user's consent, two-factor authentication
-    may ring a telephone."""
-    return not isinstance(key, paramiko.AgentKey) and transport.auth_handler.auth_method not in _INTERACTIVE_METHODS
 
 
 def _too_many_failures(user: str, tried: Sequence[str]) -> TooManyAuthFailures:

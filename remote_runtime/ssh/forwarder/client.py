@@ -1,4 +1,4 @@
-"""Local connections that a pool forwards: accepted, silent, and closed.
+"""Local connections that are forwarded: accepted, silent, and closed.
 
 Chromium opens connections ahead of requests, and before it asks for permission. Any program on this computer can open
 any number: a client of Jupyter's gets a channel with its first request, and the oldest silent ones are closed when
@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...core.errors import RemoteRuntimeError
 from ...tunnel.protocols import ConnectionHandler
@@ -21,23 +21,17 @@ from ...tunnel.relay import reset, unacknowledged_bytes, wait_until_acknowledged
 from ...tunnel.silent_connections import MAX_HEAD_BYTES, is_request_complete
 from .loop import Loop
 
-_MAX_REPLAY_BYTES = 32 << 10
-_REPLAYABLE_METHODS = (b"GET ", b"HEAD ")  # safe methods: RFC 9110 9.2.1
 DELIVERY_TIMEOUT_S = 5.0
 _free_threads = threading.BoundedSemaphore(64)
 
 
 @dataclass(eq=False)
 class Client:
-    """``sock``: connected, non-blocking, owned here until it is returned to the ``handler``. ``retries_left``: how
-    often it may get another channel after one ended without an answer; 0 unless it speaks HTTP. ``replay_buffer``: what
-    it has sent, to be sent again on another channel; None if that is impossible."""
+    """``sock``: connected, non-blocking, owned here until it is returned to the ``handler``."""
 
     sock: socket.socket
     handler: ConnectionHandler
-    retries_left: int = 0
     has_sent: bool = False
-    replay_buffer: bytes | None = field(default=b"", repr=False)
 
     def is_silent(self) -> bool:
         return not self.has_sent and self.sock.fileno() >= 0
@@ -46,11 +40,6 @@ class Client:
         """Returns False if the client must not be served."""
         self.has_sent = self.handler.on_first_bytes(first_byte)
         return self.has_sent
-
-    def remember(self, content: bytes) -> None:
-        """Add to the replay buffer, or give it up: too long, or not safe to repeat."""
-        sent = (self.replay_buffer or b"") + content
-        self.replay_buffer = sent if len(sent) < _MAX_REPLAY_BYTES and sent.startswith(_REPLAYABLE_METHODS) else None
 
     def close(self) -> None:
         self.sock.close()
@@ -67,11 +56,8 @@ class Client:
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def return_with_error(self, error: RemoteRuntimeError) -> None:
-        """Return the socket to the handler; if its request was sent and cannot be sent again, reset it instead."""
-        if self.has_sent and self.replay_buffer is None:
-            self.reset()
-            return
-        self.handler.on_refused(self.sock, error, request_lost=self.has_sent)
+        """Return the socket to the handler: nothing was read from it."""
+        self.handler.on_refused(self.sock, error)
 
 
 class SilentClients:

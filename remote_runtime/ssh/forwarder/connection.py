@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import selectors
 import socket
-import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from ...core.errors import HealthError, RemoteRuntimeError
@@ -19,16 +17,8 @@ from .packet_writer import MAX_DATA_BYTES, READ_BUFFERS
 from .write_buffer import WriteBuffer
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+OPEN_TIMEOUT_S = 15.0
 _DRAIN_TIMEOUT_S = 5.0
-
-
-@dataclass
-class ChannelTimeouts:
-    """``open_s``: for a channel to open and pass the identity check. ``idle_s``: without a client, after which no idle
-    channels are kept."""
-
-    open_s: float = 15.0
-    idle_s: float = 300.0
 
 
 class ForwardedConnectionOwner(Protocol):
@@ -36,52 +26,43 @@ class ForwardedConnectionOwner(Protocol):
 
     host: str
     port: int
-    timeouts: ChannelTimeouts
+    open_timeout_s: float
 
     def open_error(self, reason: int, text: str) -> RemoteRuntimeError: ...
-    def on_ready(self, connection: ForwardedConnection) -> None: ...
-    def on_failed(self, connection: ForwardedConnection, error: RemoteRuntimeError) -> None: ...
-    def on_stale(self, client: Client) -> None: ...
+    def on_failed(self, client: Client, error: RemoteRuntimeError) -> None: ...
     def on_closed(self, connection: ForwardedConnection) -> None: ...
 
 
 class ForwardedConnection:
-    """Used in the loop's thread only. It opens its channel and checks the server's identity, waits for a client
-    (``is_ready``), and serves that ``client``."""
+    """Used in the loop's thread only. It opens a channel for ``client``, checks the server's identity, and serves the
+    client."""
 
-    def __init__(self, loop: Loop, owner: ForwardedConnectionOwner, identity_check: IdentityCheck | None) -> None:
-        self.client: Client | None = None
-        self.is_ready = False
-        self.state_since = time.monotonic()
+    def __init__(
+        self, loop: Loop, owner: ForwardedConnectionOwner, client: Client, identity_check: IdentityCheck | None
+    ) -> None:
+        self._client: Client | None = client
         self._loop = loop
         self._owner = owner
         self._identity_check = identity_check
+        self._is_serving = False
         self._write_buffer = WriteBuffer()
         self._unsent = b""
         self._buffers_per_read = 1
         self._watched_events = 0
         self._client_eof = self._client_shut_down = self._channel_closed = False
         self._is_draining = False
-        self._timer = loop.call_later(owner.timeouts.open_s, self._on_open_timeout)
+        self._timer = loop.call_later(owner.open_timeout_s, self._on_open_timeout)
         self._channel = Channel(loop, self, owner.host, owner.port)
 
     # ── called by the pool
 
-    def attach(self, client: Client) -> None:
-        """Serve this client. Its replay buffer is sent first."""
-        self.client, self.is_ready = client, False
-        self._unsent = client.replay_buffer or b""
-        if not client.retries_left:
-            client.replay_buffer = None
-        client.handler.on_opened()
-        if self._unsent:
-            self._send_unsent()
-        self._read()
-
-    def abort(self) -> None:
-        """Send the client what has arrived, reset it, and close the channel."""
-        self.is_ready = False
-        client, self.client = self.client, None
+    def abort(self, error: RemoteRuntimeError) -> None:
+        """Send the client what has arrived, reset it, and close the channel. ``error``: for a client that is not served
+        yet."""
+        if not self._is_serving:
+            self._fail(error)
+            return
+        client, self._client = self._client, None
         if client is not None:
             self._watch(client, 0)
             close_after_sending(
@@ -93,43 +74,30 @@ class ForwardedConnection:
 
     def on_opened(self) -> None:
         if self._identity_check is None:
-            self._mark_ready()
+            self._serve()
         else:
             self._unsent = self._identity_check.request
             self._send_unsent()
 
     def on_refused(self, reason: int, text: str) -> None:
-        self._timer.cancel()
-        self._owner.on_failed(self, self._owner.open_error(reason, text))
+        self._fail(self._owner.open_error(reason, text))
 
     def on_data(self, content: memoryview) -> None:
-        if self.client is not None:
-            self.client.replay_buffer = None
+        if self._is_serving or self._identity_check is None:
             self._write_buffer.append(content)
             self._loop.schedule_flush(self.flush_to_client)
-        elif self.is_ready or self._identity_check is None:
-            self._close()  # data that no request preceded
         else:
             self._channel.consume(len(content))
             self._feed_identity_check(self._identity_check, bytes(content))
 
     def on_window(self) -> None:
         self._send_unsent()
-        self.update_events()
+        if self._is_serving:
+            self.update_events()
 
     def on_eof(self) -> None:
-        client = self.client
-        if client is not None and client.replay_buffer is not None and not self._client_eof:
-            # The server closed this idle channel before it answered: retry the client's request on another one.
-            self._watch(client, 0)
-            self.client = None
-            client.retries_left -= 1
-            self._channel.close()
-            self._owner.on_stale(client)
-        elif client is not None:
+        if self._is_serving or self._identity_check is None:
             self._loop.schedule_flush(self.flush_to_client)
-        elif self.is_ready or self._identity_check is None:
-            self._close()
         else:
             self._fail(self._identity_check.eof_error())
 
@@ -140,30 +108,32 @@ class ForwardedConnection:
     def _feed_identity_check(self, identity_check: IdentityCheck, content: bytes) -> None:
         try:
             if identity_check.feed(content):
-                self._mark_ready()
+                self._serve()
         except RemoteRuntimeError as error:
             self._fail(error)
 
-    def _mark_ready(self) -> None:
+    def _serve(self) -> None:
         self._timer.cancel()
-        self.is_ready = True
-        self.state_since = time.monotonic()
-        self._owner.on_ready(self)
+        self._is_serving = True
+        if self._client is not None:
+            self._client.handler.on_opened()
+        self._read()
 
     def _on_open_timeout(self) -> None:
         what = f"{format_address(self._owner.host, self._owner.port)} on the machine does not respond"
-        self._fail(HealthError("not-answering", what, f"no response within {self._owner.timeouts.open_s:.0f} s"))
+        self._fail(HealthError("not-answering", what, f"no response within {self._owner.open_timeout_s:.0f} s"))
 
     def _fail(self, error: RemoteRuntimeError) -> None:
-        self._timer.cancel()
-        self._channel.close()
-        self._owner.on_failed(self, error)
+        client, self._client = self._client, None
+        if client is not None:
+            self._owner.on_failed(client, error)
+        self._close()
 
     # ── from the channel to the client
 
     def flush_to_client(self) -> None:
         """Write the received data to the client, then its EOF."""
-        client = self.client
+        client = self._client
         if client is None:
             self._write_buffer.clear()
             return
@@ -207,7 +177,7 @@ class ForwardedConnection:
 
     def _read(self) -> None:
         """Read one buffer at a time, and several while the client fills them."""
-        client, channel, loop = self.client, self._channel, self._loop
+        client, channel, loop = self._client, self._channel, self._loop
         if client is None or not self._can_read() or not loop.can_send():
             self.update_events()
             return
@@ -227,8 +197,6 @@ class ForwardedConnection:
             return
         else:
             client.handler.on_transfer(count, 0)
-            if client.replay_buffer is not None:
-                client.remember(loop.read_buffers.content(count))
             channel.send_window -= count
             loop.send_from_buffers(channel.peer, count)
             if count < MAX_DATA_BYTES:
@@ -246,7 +214,7 @@ class ForwardedConnection:
 
     def _discard_input(self) -> None:
         try:
-            if self.client is None or self.client.sock.recv(MAX_DATA_BYTES):
+            if self._client is None or self._client.sock.recv(MAX_DATA_BYTES):
                 return
         except (BlockingIOError, InterruptedError):
             return
@@ -263,7 +231,7 @@ class ForwardedConnection:
 
     def update_events(self) -> None:
         """Select the client's socket for the events that can be handled now."""
-        client = self.client
+        client = self._client
         if client is None:
             return
         events = _WRITE if self._write_buffer.pending_bytes else 0
@@ -285,7 +253,7 @@ class ForwardedConnection:
     def _close(self, *, reset: bool = False) -> None:
         """Close the client and the channel."""
         self._timer.cancel()
-        client, self.client = self.client, None
+        client, self._client = self._client, None
         if client is not None:
             self._watch(client, 0)
             client.reset() if reset else client.close()
@@ -294,6 +262,5 @@ class ForwardedConnection:
         self._report_closed()
 
     def _report_closed(self) -> None:
-        self.is_ready = self.is_ready and not self._channel.close_sent
-        if self._channel_closed and self.client is None:
+        if self._channel_closed and self._client is None:
             self._owner.on_closed(self)

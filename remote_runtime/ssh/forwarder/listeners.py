@@ -13,12 +13,11 @@ from .loop import Loop
 
 
 class Listeners:
-    """``take`` is called with each client, in the loop's thread. ``retries``: see ``Client``."""
+    """``take`` is called with each client, in the loop's thread."""
 
-    def __init__(self, loop: Loop, take: Callable[[Client], None], retries: int = 0) -> None:
+    def __init__(self, loop: Loop, take: Callable[[Client], None]) -> None:
         self._loop = loop
         self._take = take
-        self._retries = retries
         self._listeners: list[tuple[socket.socket, Callable[[], None]]] = []
         self._is_stopped = False
 
@@ -32,7 +31,7 @@ class Listeners:
         own = [listener.dup() for listener in listeners]
 
         def accept(sock: socket.socket, came_from: Address) -> None:
-            client = Client(sock, new_handler(came_from), self._retries)
+            client = Client(sock, new_handler(came_from))
             if is_reserved(sock.fileno()) and not client.handler.is_ours:
                 client.handler.on_over_limit(files=True)
                 client.reset()

@@ -28,7 +28,6 @@ _MAX_CHANNELS_IN_SELECT = 400  # Windows: Python's select takes 512 sockets
 _MAX_STREAMS = 4096  # as the bridge's
 _MAX_SILENT, _MAX_SILENT_IN_SELECT = 512, 80
 _MAX_ACCEPTS = 64
-_COUNT_INTERVAL_S = 0.02
 _READ_AND_WRITE = selectors.EVENT_READ | selectors.EVENT_WRITE
 
 
@@ -37,10 +36,6 @@ class Pool(Protocol):
 
     @property
     def is_finished(self) -> bool: ...
-    @property
-    def connection_count(self) -> int: ...
-    def long_lived_count(self, now: float) -> int: ...
-    def refill(self) -> None: ...
     def close_now(self) -> None: ...
 
 
@@ -76,8 +71,6 @@ class Loop:
         self.max_streams = _MAX_CHANNELS_IN_SELECT if only_select else _MAX_STREAMS
         self._has_received = self._is_blocked = False
         self._send_error: OSError | None = None
-        self._long_lived = 0
-        self._counted_at = 0.0
         self._selector.register(
             self._call_queue.wakeup_socket, selectors.EVENT_READ, lambda events: self._call_queue.drain()
         )
@@ -99,28 +92,6 @@ class Loop:
             self._pools = [*(each for each in self._pools if not each.is_finished), pool]
 
         self.call_soon(add)
-
-    @property
-    def connection_count(self) -> int:
-        """How many connections are forwarded or about to be; approximate in other threads."""
-        return sum(pool.connection_count for pool in self._pools) + len(self._call_queue)
-
-    def long_lived_count(self) -> int:
-        """How many of them are long-lived, counted every ``_COUNT_INTERVAL_S``. For the loop's thread."""
-        now = time.monotonic()
-        if now - self._counted_at > _COUNT_INTERVAL_S:
-            self._counted_at = now
-            self._long_lived = sum(pool.long_lived_count(now) for pool in self._pools)
-        return self._long_lived
-
-    def refill(self) -> None:
-        """Let all pools check again whether they can open channels."""
-
-        def refill() -> None:
-            for pool in self._pools:
-                pool.refill()
-
-        self.call_soon(refill)
 
     # ── for the packetizer, in the loop's thread
 

@@ -85,17 +85,9 @@ class StreamLink:
 
     # ── called by the loop, see ``forwarder.loop.Pool``
 
-    connection_count = 0
-
     @property
     def is_finished(self) -> bool:
         return self.is_released
-
-    def long_lived_count(self, now: float) -> int:
-        return 0
-
-    def refill(self) -> None:
-        """It has no channels in advance."""
 
     def close_now(self) -> None:
         if self._streams is not None:

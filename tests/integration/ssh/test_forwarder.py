@@ -12,7 +12,6 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,8 +24,6 @@ from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Secret
 from remote_runtime.core.profile import ForwardSettings, Profile, SshTarget
 from remote_runtime.lifecycle.upstream import OpenUpstream, SessionUpstream, open_upstream
-from remote_runtime.ssh.forwarder import idle_channels
-from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.ssh.streams.client_streams import ClientStreams
 from remote_runtime.state import store
@@ -318,72 +315,6 @@ def test_a_client_that_comes_after_the_link_was_lost_waits_for_the_next_one(
                 assert client.recv(5) == b"early"
 
 
-def test_some_channels_are_open_and_proved_before_anybody_comes(session: Session) -> None:
-    proved: list[socket.socket] = []
-    ended: list[bytes] = []
-    unused: list[bytes] = []
-
-    def answer(connection: socket.socket, heard: list[bytes]) -> None:
-        proved.append(connection)
-        heard.append(connection.recv(100))
-        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
-
-    with leading_to(session, prove_then(partial(answer, heard=ended)), token=TOKEN) as opened:
-        eventually(lambda: len(proved) == idle_channels.MIN_READY)
-        with visit(opened) as client:
-            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            eventually(lambda: ended == [b"GET / HTTP/1.1\r\n\r\n"])
-        eventually(lambda: len(proved) == idle_channels.MIN_READY + 1)
-    behave, timeouts = prove_then(partial(answer, heard=unused)), ChannelTimeouts(idle_s=0.5)
-    with leading_to(session, behave, token=TOKEN, timeouts=timeouts) as opened:
-        eventually(lambda: unused == [b""] * idle_channels.MIN_READY, what="nobody has come, and none are kept")
-        with visit(opened) as client:
-            client.sendall(b"GET /again HTTP/1.1\r\n\r\n")
-            eventually(lambda: b"GET /again HTTP/1.1\r\n\r\n" in unused)
-
-
-def test_channels_that_were_used_are_replaced_whether_one_by_one_or_in_batches(session: Session) -> None:
-    proved: list[socket.socket] = []
-
-    def answer(connection: socket.socket) -> None:
-        proved.append(connection)
-        if connection.recv(100):
-            connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
-
-    def get() -> None:
-        with visit(opened) as client:
-            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            assert read_all(client).startswith(b"HTTP/1.1 204")
-
-    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        eventually(lambda: len(proved) == idle_channels.MIN_READY)
-        get()
-        eventually(lambda: len(proved) == idle_channels.MIN_READY + 1)
-        for _ in range(2 * idle_channels.MIN_READY):
-            get()
-        eventually(lambda: len(proved) > 3 * idle_channels.MIN_READY)
-
-
-def test_channels_that_were_ready_and_have_ended_since_are_not_handed_out(session: Session) -> None:
-    ends: list[socket.socket] = []
-
-    def answer(connection: socket.socket) -> None:
-        ends.append(connection)
-        asked = connection.recv(1 << 16)
-        connection.sendall(b"you said " + asked)
-
-    with leading_to(session, prove_then(answer), token=TOKEN) as opened:
-        for _ in range(20):
-            eventually(lambda: len(ends) >= 3)
-            for end in ends[:]:
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            ends.clear()
-            with visit(opened) as client:
-                client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                assert read_all(client) == b"you said GET / HTTP/1.1\r\n\r\n"
-
-
 # ── other servers ──
 
 
@@ -544,7 +475,7 @@ def test_a_server_that_never_answers_an_open_is_given_up_in_time(tmp_path: Path)
     opened = PortForwarder(ports.bind(None))
     try:
         with entered(server, tmp_path / "visitor") as session:
-            opened.set_upstream(TimedUpstream(session, "127.0.0.1", 1, ChannelTimeouts(open_s=0.5)), TOKEN)
+            opened.set_upstream(TimedUpstream(session, "127.0.0.1", 1, 0.5), TOKEN)
             with visit(opened) as client:
                 client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert read_all(client).startswith(b"HTTP/1.1 502 not-answering")

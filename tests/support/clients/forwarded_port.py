@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.model import Secret
 from remote_runtime.lifecycle.upstream import SessionUpstream
-from remote_runtime.ssh.forwarder.connection import ChannelTimeouts
 from remote_runtime.ssh.session import Session
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.identity import ServerIdentity, Stream
@@ -38,19 +37,19 @@ class DirectUpstream:
 
 
 class TimedUpstream:
-    """Of a session, with ``timeouts``."""
+    """Of a session, with a limit for opening a channel."""
 
     closed = False
 
-    def __init__(self, session: Session, host: str, port: int, timeouts: ChannelTimeouts) -> None:
-        self._session, self._host, self._port, self._timeouts = session, host, port, timeouts
+    def __init__(self, session: Session, host: str, port: int, open_timeout_s: float) -> None:
+        self._session, self._host, self._port, self._open_timeout_s = session, host, port, open_timeout_s
 
     def dial(self) -> Stream:
         return self._session.dial(self._host, self._port, within_s=WITHIN_S)
 
     def open_forwarder(self, identity: ServerIdentity | None) -> Forwarder:
         return self._session.local_channel_pool(
-            self._host, self._port, identity=identity, keep_ready=True, timeouts=self._timeouts
+            self._host, self._port, identity=identity, open_timeout_s=self._open_timeout_s
         )
 
 
@@ -59,14 +58,11 @@ def visit(opened: PortForwarder, address: str = "127.0.0.1") -> socket.socket:
 
 
 @contextlib.contextmanager
-def leading_to(
-    session: Session, handle: Handler, *, token: Secret | None = None, timeouts: ChannelTimeouts | None = None
-) -> Iterator[PortForwarder]:
+def leading_to(session: Session, handle: Handler, *, token: Secret | None = None) -> Iterator[PortForwarder]:
     with Target(handle) as target:
         opened = PortForwarder(ports.bind(None))
-        plain = SessionUpstream(session, *target.address)
         try:
-            opened.set_upstream(TimedUpstream(session, *target.address, timeouts) if timeouts else plain, token)
+            opened.set_upstream(SessionUpstream(session, *target.address), token)
             yield opened
         finally:
             opened.close()
