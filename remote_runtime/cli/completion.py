@@ -9,8 +9,8 @@ from pathlib import Path
 from click import Context, Parameter
 from click.shell_completion import CompletionItem
 
+from ..core.display_path import display_path
 from ..core.errors import RemoteRuntimeError
-from .output import format
 
 Completer = Callable[[Context, Parameter, str], list[CompletionItem]]
 
@@ -43,7 +43,7 @@ def _profiles() -> Iterable[tuple[str, str]]:
     from .. import profiles
 
     for name, path in profiles.profile_paths(os.environ, Path.cwd()).items():
-        yield name, format.path(Path(path))
+        yield name, display_path(Path(path))
 
 
 def _runtimes() -> Iterable[tuple[str, str]]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 from click.shell_completion import get_completion_class
 
+from ..core.display_path import display_path
 from ..core.errors import UsageError
 from .common import OutputOptions, common
 from .group import ThemedCommand, examples
-from .output import console, format
+from .output import console
 
 VARIABLE = "_REMOTE_RUNTIME_COMPLETE"
 
@@ -61,7 +62,7 @@ def _script(shell: str) -> str:
 
 def _report(shell: str, changed: list[Path], *, install: bool) -> None:
     for path in changed:
-        console.say(f"{'Updated' if path.exists() else 'Removed'} {format.path(path)}")
+        console.say(f"{'Updated' if path.exists() else 'Removed'} {display_path(path)}")
     if not changed:
         console.say(f"Completion for {shell} is {'already' if install else 'not'} installed.")
     elif install:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..core.display_path import display_path
 from ..core.errors import Interrupted, UsageError
 from ..core.sanitize import clean, clean_line
 from .common import OutputOptions, common, state
 from .completion import profile_names
 from .group import OrderedGroup, examples
-from .output import console, format
+from .output import console
 from .output.theme import paint
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_PATH_CHARS = 4096
 MAX_PROFILE_CHARS = 1_000_000
-SOURCES = {"packaged": "built in"}
 
 
 @click.group(cls=OrderedGroup)
@@ -83,7 +83,7 @@ def new(
             force = force or prompts.confirm_replace(draft.name, taken=command.is_taken(draft.name, environ))
             command.check_name(draft.name, force=force, environ=environ)
             prompts.preview(draft.text())
-            shown = format.path(command.profile_path(draft.name, environ))
+            shown = display_path(command.profile_path(draft.name, environ))
             if not prompts.confirm(f"Save as {clean_line(shown, MAX_PATH_CHARS)}?", default=True):
                 raise EOFError
         path = command.write(draft, force=force, environ=environ)
@@ -132,13 +132,13 @@ def list_(output: OutputOptions) -> None:
 
 
 def _table(found: Sequence[ProfileFile]) -> str:
-    rows = [(each.name, each.kind or "invalid", each.target, _source(each)) for each in found]
+    from ..profiles import source
+
+    hidden = {True: " (hidden by another file)", False: ""}
+    rows = [
+        (each.name, each.kind or "invalid", each.target, source(each.path) + hidden[each.shadowed]) for each in found
+    ]
     return console.table(("NAME", "KIND", "TARGET", "SOURCE"), rows, max_columns=console.width())
-
-
-def _source(found: ProfileFile) -> str:
-    hidden = " (hidden by another file)" * found.shadowed
-    return SOURCES.get(found.origin, format.path(found.path)) + hidden
 
 
 @profiles.command(

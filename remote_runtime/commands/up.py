@@ -49,7 +49,8 @@ def up(
     state, environ, view = context.state, context.environ, context.view
     profile = profiles.load(reference, environ=environ)
     name = profile.name
-    view.note(name, f"Profile {name} ({profile.path})")
+    if not profiles.is_packaged(profile.path):
+        view.note(name, f"Profile {name} ({profiles.source(profile.path)})")
     deadline = context.deadline(options.timeout_s or _default_timeout_s(profile))
     subscription = {"op": "up", "interactive": view.interactive, "foreground": options.foreground}
     with ExitStack() as stack:

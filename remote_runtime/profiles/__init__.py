@@ -17,7 +17,7 @@ from .editor_schema import json_schema, schema_text, template_text, user_copy
 from .field_types import FORWARD_SYNTAX, parse_forward
 from .rendering import DEFAULT_MARK, describe_target, marked_yaml, set_document, set_yaml, to_document, to_yaml
 from .schema import PROFILE
-from .search_path import Origin, find_profile, is_packaged, is_path, name_error, profile_files, user_dir
+from .search_path import Origin, find_profile, is_packaged, is_path, name_error, profile_files, source, user_dir
 from .template import PROMPTED_KEYS, ProfileTemplate, value_error
 from .validation_errors import ValidationError, expected, profile_error, quoted
 from .yaml_nodes import parse, read_text
@@ -41,6 +41,7 @@ __all__ = [
     "schema_text",
     "set_document",
     "set_yaml",
+    "source",
     "template_text",
     "to_document",
     "to_yaml",

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shlex
@@ -17,9 +18,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
+from ..core.display_path import display_path
 from ..core.errors import UsageError
 from ..core.fast_dataclass import fast_dataclass
 from .validation_errors import did_you_mean, quoted
+
+BUILT_IN = "built in"
 
 Origin = Literal["environment", "user", "packaged", "directory"]
 
@@ -59,6 +63,11 @@ def is_packaged(path: Path) -> bool:
     return path.parent.resolve() == packaged_dir().resolve()
 
 
+def source(path: Path) -> str:
+    """Where a profile comes from, for people."""
+    return BUILT_IN if is_packaged(path) else display_path(path)
+
+
 def user_dir(environ: Mapping[str, str], cwd: Path) -> Path:
     """The folder of the user's own profiles; it may be missing."""
     return cwd / _config_dir(environ) / "profiles"
@@ -85,14 +94,15 @@ def find_profile(name_or_path: str, environ: Mapping[str, str], cwd: Path) -> tu
         path = search_dir.path / f"{name_or_path}.yaml"
         if os.path.isfile(path):
             return name_or_path, path
-    folders = ", ".join(dict.fromkeys(str(place.path) for place in searched))
+    folders = ", ".join(dict.fromkeys(_shown(place) for place in searched))
     raise _not_found_error(
         f"Profile {quoted(name_or_path)} not found", f"Searched: {folders}", name_or_path, environ, cwd
     )
 
 
 def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[SearchDir, Path]]:
-    """Every ``*.yaml`` of every folder, each file once, in the order of the look-up."""
+    """Every ``*.yaml`` of every folder, each file once, in the order of the look-up. Copies of built-in files in
+    ``./profiles/`` are left out: a clone of this project has them."""
     seen: set[Path] = set()
     for search_dir in search_dirs(environ, cwd):
         try:
@@ -100,7 +110,7 @@ def profile_files(environ: Mapping[str, str], cwd: Path) -> Iterator[tuple[Searc
         except OSError:
             continue  # A folder that is missing or unreadable holds no profiles.
         for path in sorted(paths, key=lambda path: path.stem):
-            if path.resolve() not in seen:
+            if path.resolve() not in seen and not (search_dir.origin == "directory" and _is_packaged_copy(path)):
                 seen.add(path.resolve())
                 yield search_dir, path
 
@@ -123,6 +133,14 @@ def name_error(name: str) -> str:
     return ""
 
 
+def _is_packaged_copy(path: Path) -> bool:
+    packaged = packaged_dir() / path.name
+    try:
+        return packaged.is_file() and filecmp.cmp(packaged, path, shallow=False)
+    except OSError:
+        return False  # One of them is unreadable, so its problem is to be reported.
+
+
 def _check_file_name(reference: str, path: Path) -> None:
     why = name_error(path.stem)
     if not why:
@@ -141,6 +159,10 @@ def _not_found_error(what: str, why: str, reference: str, environ: Mapping[str, 
     hint = "`remote-runtime profiles list` shows all profiles"
     close = close[:1].upper() + close[1:].replace("`", "")  # backticks in a hint are for commands
     return UsageError("profile-not-found", what, why, f"{close} {hint}" if close else hint)
+
+
+def _shown(folder: SearchDir) -> str:
+    return "the built-in profiles" if folder.origin == "packaged" else display_path(folder.path)
 
 
 def _config_dir(environ: Mapping[str, str]) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ...core.durations import duration_since as duration_since
@@ -12,14 +11,6 @@ from ...core.durations import duration_since as duration_since
 UNKNOWN_VALUE = "–"
 NO_CREDENTIALS = "no credentials"  # of an emulator
 SIZES = ((1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"))
-
-
-def path(where: Path) -> str:
-    """With ``~`` for the home directory."""
-    try:
-        return str(Path("~") / where.relative_to(Path.home()))
-    except (ValueError, RuntimeError):  # outside of it, or there is none
-        return str(where)
 
 
 def seconds(duration_s: float, *, least: float = 0.0) -> str:

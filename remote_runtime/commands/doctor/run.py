@@ -63,7 +63,7 @@ def _load(checklist: Checklist, reference: str, context: CommandContext) -> Prof
     profile = checklist.step_value(
         ["profile"],
         lambda: load_profile(reference, context),
-        lambda loaded: {"profile": f"{loaded.name} ({loaded.path})"},
+        lambda loaded: {"profile": f"{loaded.name} ({profiles.source(loaded.path)})"},
     )
     if profile is None:
         checklist.skip(*dry_run.ALL_CHECKS)

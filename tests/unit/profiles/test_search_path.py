@@ -140,6 +140,29 @@ def test_the_ready_profiles_are_found_from_the_source_tree_and_only_once(tmp_pat
     ]  # fmt: skip
 
 
+def test_copies_of_built_in_profiles_in_the_working_directory_are_not_listed(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    here = tmp_path / "here"
+    for name in ("demo", "local"):
+        put(here / "profiles", name, profiles.load(name, environ={}, cwd=tmp_path).path.read_text())
+    put(here / "profiles", "demo-iap")
+    found = profiles.list_profiles(environ, cwd=here)
+    assert [item.name for item in found if item.origin == "directory"] == ["demo-iap"]
+
+
+def test_a_name_that_is_not_found_says_where_it_was_looked_up_in_places_that_people_know(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    environ = {"REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path / "config")}
+    with pytest.raises(UsageError) as caught:
+        profiles.load("wrok", environ=environ, cwd=Path("/srv"))
+    assert caught.value.why == "Searched: ~/config/profiles, the built-in profiles, /srv/profiles"
+    assert profiles.source(profiles.load("demo", environ=environ, cwd=tmp_path).path) == "built in"
+    assert profiles.source(tmp_path / "config/profiles/work.yaml") == "~/config/profiles/work.yaml"
+
+
 def test_importing_the_module_imports_no_slow_library() -> None:
     script = "import sys, remote_runtime.profiles; print({'yaml', 'platformdirs', 'jsonschema'} & set(sys.modules))"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=30)
