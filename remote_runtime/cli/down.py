@@ -30,6 +30,7 @@ from .output import console
 @click.option("--stop-instance", is_flag=True, help="Also stop the Compute Engine VM.")
 @click.option("--suspend-instance", is_flag=True, help="Also suspend the Compute Engine VM.")
 @click.option("--force", is_flag=True, help="Stop despite busy kernels or failures.")
+@click.option("--stop-busy", is_flag=True, hidden=True, help="Stop busy kernels without asking.")  # the caller has
 @click.option("--purge", is_flag=True, help="Also delete remote-runtime's files there.")
 @click.option("--orphans", is_flag=True, help="Also stop orphaned Jupyter servers.")
 @common
@@ -40,6 +41,7 @@ def down(
     stop_instance: bool,
     suspend_instance: bool,
     force: bool,
+    stop_busy: bool,
     purge: bool,
     orphans: bool,
     output: OutputOptions,
@@ -69,7 +71,7 @@ def down(
     names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
     context = output.context(show_names=len(names) > 1)
     instance: Literal["stop", "suspend"] | None = "stop" if stop_instance else "suspend" if suspend_instance else None
-    options = DownOptions(keep_server, instance, purge, force)
+    options = DownOptions(keep_server, instance, purge, force, stop_busy)
     jobs = {name: functools.partial(take_down, name, options, context, named=not everything) for name in names}
     stopped, errors = run_jobs(jobs, context)
     references = dict(zip(names, profile, strict=False))

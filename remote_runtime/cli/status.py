@@ -98,7 +98,7 @@ def _actions(output: OutputOptions) -> Actions:
     return Actions(
         open_page=open_page,
         read_log=lambda name, lines: log_file.tail(context.state.file_path(name, "log"), lines),
-        stop=lambda name: main(["down", name]) == 0,
+        stop=lambda name, stop_busy: main(["down", name, *["--stop-busy"] * stop_busy]) == 0,
     )
 
 

@@ -28,12 +28,14 @@ STEP_MARGIN_S = 30.0
 
 @fast_dataclass(frozen=True)
 class DownOptions:
-    """``instance``: overrides ``on_down.instance`` of the profile."""
+    """``instance``: overrides ``on_down.instance`` of the profile. ``stop_busy``: the user has confirmed that busy
+    kernels end."""
 
     keep_server: bool = False
     instance: Literal["stop", "suspend"] | None = None
     purge: bool = False
     force: bool = False
+    stop_busy: bool = False
 
 
 def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
@@ -98,7 +100,8 @@ def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadli
                 if event["event"] in PROGRESS_EVENTS:
                     show_progress(event, name, context.view)
                 elif event["event"] == "busy":
-                    _confirm_busy(name, event["why"], context.view)
+                    if not options.stop_busy:
+                        _confirm_busy(name, event["why"], context.view)
                     channel.send({"op": "go"})
                 elif event["event"] == "stopped":
                     wait_for_exit(state, name)
@@ -160,7 +163,8 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
     state, name = context.state, runtime.name
 
     def confirm(why: str) -> bool:
-        _confirm_busy(name, why, context.view)
+        if not options.stop_busy:
+            _confirm_busy(name, why, context.view)
         return True
 
     profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)

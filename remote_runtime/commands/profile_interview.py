@@ -100,7 +100,7 @@ def _choose_instance(
             zone = prompts.prompt(question, validate=_optional_validator("zone"))
             options = replace(options, zone=zone or None)
     if options.on_down is None:
-        stop = prompts.confirm("Stop the VM when you run `down`? A running VM is billed", default=True)
+        stop = prompts.confirm("A running VM is billed. Stop it when you run `down`?", default=True)
         options = replace(options, on_down="stop" if stop else "keep")
     if options.idle is None:
         question = "Stop the VM when it's idle for (a duration such as 2h, or never)"

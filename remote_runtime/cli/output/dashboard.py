@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...core.sanitize import clean_line
-from .console import MAX_CHARS
+from .console import MAX_CHARS, wrap
 from .history import History
+from .log_lines import short_line
 from .runtime_block import RuntimeBlock
 from .status_table import NO_RUNTIME
 from .theme import rich_style
@@ -86,7 +87,8 @@ class Dashboard:
         columns, height = options.max_width, console.size.height
         title = f"{TITLE} · log of {self.log_view.name}" if self.log_view else TITLE
         yield self._headline(clean_line(title, MAX_CHARS), columns)
-        lines = height - 2 if self.full_screen else DEFAULT_BLOCK_LINES * max(1, len(self._runtimes))
+        footer = self._footer(columns)
+        lines = height - 1 - len(footer) if self.full_screen else DEFAULT_BLOCK_LINES * max(1, len(self._runtimes))
         if self.shows_help:
             rows = [self._line(f"  {key:<10}{text}") for key, text in HELP]
         elif self.log_view is not None:
@@ -96,7 +98,7 @@ class Dashboard:
         yield from rows[:lines]
         for _ in range(lines - len(rows) if self.full_screen else 0):
             yield self._line("")
-        yield self._footer()
+        yield from footer
 
     def _headline(self, title: str, columns: int) -> Text:
         clock = time.strftime("%H:%M:%S")
@@ -106,15 +108,15 @@ class Dashboard:
         row.append(" " * max(2, columns - len(row) - len(clock)) + clock, style=rich_style("detail"))
         return row
 
-    def _footer(self) -> Text:
+    def _footer(self, columns: int) -> list[Text]:
         if self.message:
-            return self._line(clean_line(self.message, MAX_CHARS), "warning")
+            return [self._line(line, "warning") for line in wrap(clean_line(self.message, MAX_CHARS), columns)]
         footer = SHORT_FOOTER if len(self._runtimes) > 1 else FOOTER
-        return self._line(LOG_FOOTER if self.log_view else footer, "detail")
+        return [self._line(LOG_FOOTER if self.log_view else footer, "detail")]
 
     def _log_rows(self, view: LogView, lines: int) -> list[Text]:
         end = len(view.lines) - view.from_end
-        return [self._line(clean_line(line, MAX_CHARS)) for line in view.lines[max(0, end - lines) : end]]
+        return [self._line(clean_line(short_line(line), MAX_CHARS)) for line in view.lines[max(0, end - lines) : end]]
 
     def _runtime_rows(self, columns: int, lines: int) -> list[Text]:
         """Each runtime gets the same share of the lines, but for what those that are down leave over."""

@@ -10,6 +10,15 @@ from .theme import paint
 LEVEL_STYLES = {"WARNING": "warning", "ERROR": "error", "CRITICAL": "error"}
 
 
+def short_line(line: str) -> str:
+    """With the reader's time of day, without the usual level and the module."""
+    entry = parse_line(line)
+    if entry is None:
+        return line
+    level = "" if entry.level == "INFO" else f"{entry.level} "
+    return f"{entry.time:%H:%M:%S} {level}{entry.text}"
+
+
 def format_line(line: str, *, verbose: bool) -> str:
     """With the reader's time and its zone, and with ``verbose`` the module; a line that begins no entry as it is."""
     entry = parse_line(line)

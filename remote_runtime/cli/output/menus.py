@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...commands.profile_interview import Rows, Validator
 from ...core.sanitize import clean_line
-from .console import align, fit_columns, width
+from .console import align, fit_columns, warn, width
 from .progress import TerminalView
 from .prompts import TerminalPrompts, is_dumb_terminal
 from .theme import prompt_toolkit_style
@@ -21,7 +21,7 @@ CELL_STYLES = {"RUNNING": "ok"}
 POINTER_COLUMNS = 4
 TYPED = "Another one …"
 STYLES = {
-    "qmark": "info", "question": "heading", "answer": "info", "pointer": "info", "highlighted": "info",
+    "qmark": "info", "question": "heading", "answer": "", "pointer": "info", "highlighted": "heading",
     "ok": "ok", "search_success": "ok", "search_none": "error",
 }  # fmt: skip
 
@@ -40,12 +40,13 @@ class MenuPrompts(TerminalPrompts):
     def prompt(self, question: str, *, default: str = "", validate: Validator) -> str:
         import questionary
 
-        def verdict(text: str) -> bool | str:
-            return validate(text.strip()) or True
-
-        options = {**self._options, "validate_while_typing": False}
-        asked = questionary.text(f"{question}:", default=default, validate=verdict, **options)
-        return str(self._ask(asked)).strip()
+        text = default
+        while True:
+            text = str(self._ask(questionary.text(f"{question}:", default=text, **self._options))).strip()
+            why = validate(text)
+            if not why:
+                return text
+            warn(why)  # questionary shows one line of it only
 
     def choose(
         self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator | None

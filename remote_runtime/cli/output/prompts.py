@@ -14,7 +14,7 @@ from ...commands.profile_interview import Rows, Validator
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
-from .console import say, table, width
+from .console import say, table, warn, width
 from .progress import TerminalView
 from .theme import paint
 
@@ -65,7 +65,7 @@ class TerminalPrompts:
             why = validate(text)
             if not why:
                 return text
-            say(f"  {why}")
+            warn(why)
 
     def choose(
         self, question: str, head: Sequence[str], rows: Rows, *, default: str = "", validate: Validator | None
@@ -88,7 +88,7 @@ class TerminalPrompts:
             why = validate(text) if validate and takes_text else f"expected a row from 1 to {len(rows)}, got `{text}`"
             if not why:
                 return [text]
-            say(f"  {why}")
+            warn(why)
 
     def confirm(self, question: str, *, default: bool) -> bool:
         while True:

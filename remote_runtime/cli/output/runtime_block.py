@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from . import format
 from .console import MAX_CHARS, wrap
 from .graphs import PLAIN_SIGNS, UNICODE_SIGNS, bar_graph, meter
 from .history import History
+from .log_lines import short_line
 from .status_table import SILENT_BROWSER_NOTE, browser_is_silent
 from .theme import STATE_STYLES, rich_style
 
@@ -25,7 +25,6 @@ MAX_TROUBLE_LINES = 2
 FEW_KERNELS = 4
 WARNING_SHARE, ERROR_SHARE = 0.75, 0.9
 MIN_LATENCY_TOP_MS = 50.0
-_LOG_PREFIX = re.compile(r"^[\d-]+[ T](\d\d:\d\d:\d\d)\S* ([A-Z]+) [\w.]+:(?= )")
 MIN_RATE_TOP = 10 * 1024.0  # bytes per second
 
 
@@ -71,7 +70,8 @@ class RuntimeBlock:
         kernels = self._sorted_kernels()
         kernel_lines = min(len(kernels), FEW_KERNELS, room - 1) if room > 1 else 0
         room -= kernel_lines + 1 if kernel_lines else 0
-        log, facts = ([self._dim(f"log  {_short_log(self.log)}")] if self.log else []), [self._dim(self._facts())]
+        log = [self._dim(f"log  {clean_line(short_line(self.log), MAX_CHARS)}")] if self.log else []
+        facts = [self._dim(self._facts())]
         log, room = log[: max(0, room)], room - len(log[: max(0, room)])
         facts, room = facts[: max(0, room)], room - len(facts[: max(0, room)])
         gaps = min(3, max(0, room))
@@ -186,7 +186,7 @@ class RuntimeBlock:
         width = max(20, min(60, columns - 36))
         yield self._dim(f"{'KERNEL' + shown:<{width}}  {'STATE':<10}  {'IDLE':<12}  MEMORY")
         for kernel in kernels[:count]:
-            name = f"{kernel['path']} ({kernel['name']})" if kernel["path"] else str(kernel["name"])
+            name = _kernel_title(kernel)
             is_idle, memory = kernel["state"] == "idle", kernel["memory_used"]
             idle = format.duration_since(kernel["last_activity"]) if is_idle and kernel["last_activity"] else ""
             row = self._line()
@@ -209,9 +209,14 @@ class RuntimeBlock:
         return Text(no_wrap=True, overflow="ellipsis")
 
 
-def _short_log(line: str) -> str:
-    """Without the date, the fractions of a second, the usual level and the module."""
-    return clean_line(_LOG_PREFIX.sub(r"\1 \2", line), MAX_CHARS).replace(" INFO ", " ", 1)
+def busy_kernels(runtime: Mapping[str, Any]) -> list[str]:
+    """The titles of the kernels that were busy at the last look."""
+    kernels = (runtime["server"] or {}).get("kernel_list") or ()
+    return [_kernel_title(kernel) for kernel in kernels if kernel["state"] == "busy"]
+
+
+def _kernel_title(kernel: Mapping[str, Any]) -> str:
+    return f"{kernel['path']} ({kernel['name']})" if kernel["path"] else str(kernel["name"])
 
 
 def _gpu(gpus: Sequence[Mapping[str, Any]]) -> str:

@@ -7,14 +7,16 @@ import sys
 from typing import TextIO
 
 # The SGR codes of ECMA-48, and the same style in rich's words. No style carries information that the text does not.
+# What has to be read has the terminal's own colour: many terminals show bold cyan as bright cyan, which a white
+# background swallows.
 STYLES = {
     "ok": ("32", "green"),
     "warning": ("33", "yellow"),
     "error": ("1;31", "bold red"),
     "info": ("36", "cyan"),
     "detail": ("2", "dim"),
-    "link": ("1;36", "bold cyan"),
-    "command": ("1;36", "bold cyan"),
+    "link": ("1;4", "bold underline"),
+    "command": ("1", "bold"),
     "heading": ("1", "bold"),
 }
 STATE_STYLES = {
@@ -68,4 +70,4 @@ def rich_style(style: str) -> str:
 
 def prompt_toolkit_style(style: str) -> str:
     """The style in prompt_toolkit's words."""
-    return " ".join(word if word == "bold" else f"ansi{word}" for word in rich_style(style).split())
+    return " ".join(word if word in ("bold", "underline") else f"ansi{word}" for word in rich_style(style).split())

@@ -12,6 +12,7 @@ from ...core.fast_dataclass import fast_dataclass
 from .console import has_unicode, say
 from .dashboard import Dashboard, LogView
 from .keys import CLOSED, read_keys
+from .runtime_block import busy_kernels
 
 ReadStatus = Callable[[], Sequence[Mapping[str, Any]]]
 POLL_INTERVAL_S = 1.0
@@ -24,11 +25,11 @@ SCROLL_LINES = {"up": 1, "k": 1, "down": -1, "j": -1, "page up": 20, "page down"
 @fast_dataclass(frozen=True)
 class Actions:
     """What keys do with the runtime of a name. ``open_page`` returns a message, ``read_log`` the last lines. ``stop``
-    uses the terminal, and returns whether it succeeded."""
+    uses the terminal, and returns whether it succeeded; its second argument says that busy kernels may end."""
 
     open_page: Callable[[str], str]
     read_log: Callable[[str, int], Sequence[str]]
-    stop: Callable[[str], bool]
+    stop: Callable[[str, bool], bool]
 
 
 def watch(read_status: ReadStatus, actions: Actions) -> None:
@@ -36,8 +37,8 @@ def watch(read_status: ReadStatus, actions: Actions) -> None:
     dashboard = Dashboard(full_screen=True, plain=not has_unicode(sys.stdout))
     screen = Screen(dashboard, actions)
     _update(dashboard, read_status, actions)
-    while name := _run_screen(screen, read_status, actions):
-        is_stopped = actions.stop(name)
+    while stop := _run_screen(screen, read_status, actions):
+        is_stopped = actions.stop(stop.name, stop.is_busy)
         _update(dashboard, read_status, actions)
         if dashboard.selected is None:
             return
@@ -48,8 +49,8 @@ def watch(read_status: ReadStatus, actions: Actions) -> None:
                     pass
 
 
-def _run_screen(screen: Screen, read_status: ReadStatus, actions: Actions) -> str:
-    """Returns the name of the runtime to stop, empty to quit. The terminal is as before when it returns."""
+def _run_screen(screen: Screen, read_status: ReadStatus, actions: Actions) -> Stop | None:
+    """Returns what to stop, None to quit. The terminal is as before when it returns."""
     from rich.console import Console
     from rich.live import Live
 
@@ -57,9 +58,17 @@ def _run_screen(screen: Screen, read_status: ReadStatus, actions: Actions) -> st
     with read_keys() as read, _StatusPoller(read_status, screen.dashboard, actions) as poller, live:
         while poller.failure is None:
             if screen.handle(read(DRAW_INTERVAL_S)):
-                return screen.take_stopped()
+                return screen.take_confirmed()
             live.refresh()
     raise poller.failure
+
+
+@fast_dataclass(frozen=True)
+class Stop:
+    """A runtime that the user wants to stop. ``is_busy``: they know that it has busy kernels."""
+
+    name: str
+    is_busy: bool
 
 
 class Screen:
@@ -68,13 +77,13 @@ class Screen:
     def __init__(self, dashboard: Dashboard, actions: Actions) -> None:
         self.dashboard = dashboard
         self._actions = actions
-        self._question_for = ""
-        self._stopped = ""
+        self._question_for: Stop | None = None
+        self._confirmed: Stop | None = None
 
-    def take_stopped(self) -> str:
-        """The name of the runtime that was to be stopped, once."""
-        name, self._stopped = self._stopped, ""
-        return name
+    def take_confirmed(self) -> Stop | None:
+        """What the user confirmed to stop, once."""
+        confirmed, self._confirmed = self._confirmed, None
+        return confirmed
 
     def handle(self, key: str) -> bool:
         """Returns whether the screen ends."""
@@ -85,9 +94,9 @@ class Screen:
         if key == CLOSED:
             return True
         if self._question_for:
-            name, self._question_for = self._question_for, ""
-            self._stopped = name if key in ("y", "Y") else ""
-            return bool(self._stopped)
+            asked, self._question_for = self._question_for, None
+            self._confirmed = asked if key in ("y", "Y") else None
+            return self._confirmed is not None
         if dashboard.shows_help:
             dashboard.shows_help = False
         elif dashboard.log_view is not None:
@@ -111,8 +120,11 @@ class Screen:
             dashboard.log_view = LogView(name, self._actions.read_log(name, MAX_LOG_LINES))
         elif key in ("o", "O") and name:
             dashboard.message = self._actions.open_page(name)
-        elif key in ("d", "D") and name:
-            dashboard.message, self._question_for = f"Stop {name}? [y/N]", name
+        elif key in ("d", "D") and selected:
+            busy = busy_kernels(selected)
+            warning = f" Busy kernels will end: {', '.join(busy)}." if busy else ""
+            dashboard.message = f"Stop {name}?{warning} [y/N]"
+            self._question_for = Stop(name, bool(busy))
 
     def _handle_log_key(self, view: LogView, key: str) -> None:
         if key in QUIT_KEYS or key in ("l", "L"):

@@ -65,11 +65,11 @@ def test_status_tells_gpu_memory_busy_kernels_and_traffic_and_goes_on_until_q(wo
         person.sees("stop the runtime, after a question")
         person.types("xl", enter=False)
         person.sees("log of here")
-        person.sees("INFO")
+        person.sees(" ready on local port")
         person.types("qo", enter=False)
         person.sees("Can't open a browser")
         person.types("d", enter=False)
-        person.sees("Stop here? [y/N]")
+        person.sees("Stop here?")
         person.types("n", enter=False)
         person.sees("q quits")
         person.types("q", enter=False)
@@ -91,13 +91,15 @@ def test_a_busy_kernel_is_told(world: World) -> None:
     assert "1 busy" in world.run("status").out
 
 
-def test_d_and_yes_stop_the_last_runtime_and_end_the_watch(world: World) -> None:
+def test_d_and_yes_stop_the_last_runtime_despite_busy_kernels_and_end_the_watch(world: World) -> None:
     world.profile("here", "version: 1\ntarget: {kind: local}\n")
-    world.up("here")
+    page = Page(world.up("here"))
+    page.begin(page.start_kernel(), "import time; time.sleep(60)")
+    eventually(lambda: world.look("here")["server"]["busy_kernels"] == 1, what="the kernel is busy")
     with at_a_terminal([*COMMAND, "status", "--watch"], world.environ) as person:
         person.sees("q quits")
         person.types("d", enter=False)
-        person.sees("Stop here? [y/N]")
+        person.sees("Stop here? Busy kernels will end: python3. [y/N]")
         person.types("y", enter=False)
         assert person.waits() == 0
     assert "Stopped here" in person.shown

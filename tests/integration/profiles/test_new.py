@@ -55,7 +55,7 @@ def test_a_vm_is_chosen_from_what_the_cloud_lists(world: World, cloud: FaultyEmu
         answer(person, "What do you want to connect to?", "")
         assert "vision-lab" in answer(person, "Google Cloud project (number or name)", "vision-lab")
         listed = answer(person, "VM (number or name)", "1")
-        answer(person, "Stop the VM when you run `down`? A running VM is billed [Y/n]", "")
+        answer(person, "A running VM is billed. Stop it when you run `down`? [Y/n]", "")
         answer(person, "or never) [2h]", "2 weeks")
         assert "expected a duration such as" in answer(person, "or never) [2h]", "")
         answer(person, "[numpy pandas matplotlib]", "numpy -x")
@@ -183,7 +183,8 @@ def test_menus_are_moved_in_with_arrows_and_filtered_by_typing(world: World, clo
         assert re.search(r"» train +RUNNING +europe-west4-a +g2-standard-24 +1 nvidia-l4", listed)
         answer(person, "A running VM is billed", "n", enter=False)
         answer(person, "or never):", "x" + ENTER, enter=False)
-        answer(person, "expected a duration", BACKSPACE + LEFT + "4" + ENTER, enter=False)  # of the proposed 2h
+        person.sees("expected a duration")
+        answer(person, "or never): 2hx", BACKSPACE + LEFT + "4" + ENTER, enter=False)  # of the proposed 2h
         answer(person, "Packages", "\x15" + ENTER, enter=False)
         answer(person, "Name of the profile", ENTER, enter=False)
         answer(person, "Save as", ENTER, enter=False)

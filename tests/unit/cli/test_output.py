@@ -232,13 +232,13 @@ def test_a_forward_without_a_token_is_a_warning(capsys: Captured) -> None:
     assert "\n! Also forwarded, without a token" in capsys.readouterr().err
 
 
-def test_on_a_terminal_no_url_shares_its_line_and_it_alone_is_bright() -> None:
+def test_on_a_terminal_no_url_shares_its_line_and_it_alone_is_underlined() -> None:
     code = (
         "from tests.unit.cli.test_output import *\n"
         "show_ready([runtime(), runtime(name='a-long-name')], quiet=False, named=True)"
     )
     url = f"http://localhost:8888/?token={TOKEN}"
-    assert on_a_terminal(code, COLUMNS="80").replace("\r", "").count(f"\n\x1b[1;36m{url}\x1b[0m\n") == 2
+    assert on_a_terminal(code, COLUMNS="80").replace("\r", "").count(f"\n\x1b[1;4m{url}\x1b[0m\n") == 2
     plain = on_a_terminal(code, COLUMNS="80", NO_COLOR="1").replace("\r", "")
     assert f"\nwork\n{url}\n\na-long-name\n{url}\n" in plain
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from remote_runtime.cli.output import dashboard as screen_module
 from remote_runtime.cli.output.dashboard import Dashboard, svg
 from remote_runtime.cli.output.graphs import PLAIN_SIGNS, bar_graph, meter
-from remote_runtime.cli.output.watch import Actions, Screen
+from remote_runtime.cli.output.watch import Actions, Screen, Stop
 from remote_runtime.core.metrics import DiskUsage, GpuLoad, KernelStatus, MachineLoad, Traffic
 from remote_runtime.core.model import IdleWatchdog, Instance
 from tests.support.clients.hostile_texts import HOSTILE
@@ -220,14 +220,14 @@ class Acted:
 def screen(*names: str) -> tuple[Screen, Acted]:
     acted, dashboard = Acted(), Dashboard(full_screen=True)
     dashboard.update([training(name=name) for name in names], 0.0)
-    return Screen(dashboard, Actions(acted.open_page, acted.read_log, lambda name: True)), acted
+    return Screen(dashboard, Actions(acted.open_page, acted.read_log, lambda name, stop_busy: True)), acted
 
 
 @pytest.mark.parametrize("key", ["q", "Q", "\x1b", "\x04"])
 def test_q_quits_at_once(key: str) -> None:
     at, _ = screen("work")
     assert at.handle(key)
-    assert at.take_stopped() == ""
+    assert at.take_confirmed() is None
 
 
 def test_p_pauses_and_goes_on() -> None:
@@ -280,5 +280,24 @@ def test_d_stops_only_after_yes() -> None:
     assert not at.handle("y"), "the question is gone"
     at.handle("d")
     assert at.handle("y")
-    assert at.take_stopped() == "work"
-    assert at.take_stopped() == ""
+    assert at.take_confirmed() == Stop("work", is_busy=False)
+    assert at.take_confirmed() is None
+
+
+def test_the_question_names_busy_kernels_so_that_down_does_not_ask_again() -> None:
+    at, _ = screen("work")
+    (busy,) = looks(1)
+    at.dashboard.update(busy, 1.0)
+    at.handle("d")
+    assert " ".join(frame(at.dashboard)[-2:]).strip() == (
+        "Stop training? Busy kernels will end: work/train.ipynb (python3). [y/N]"
+    )
+    assert at.handle("y")
+    assert at.take_confirmed() == Stop("training", is_busy=True)
+
+
+def test_a_long_message_is_not_cut() -> None:
+    at, _ = screen("work")
+    at.dashboard.message = "Can't open a browser: no desktop runs in this session " * 3
+    assert " ".join(frame(at.dashboard)[-3:]) == at.dashboard.message.strip()
+    assert len(frame(at.dashboard)) == 24
