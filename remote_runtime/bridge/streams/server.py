@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import socket
+import sys
 import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 MAX_SESSIONS = 64
 MAX_STREAMS = 4096
-MAX_CARRIERS = 64
+MAX_CARRIERS = 64  # of a session
+MAX_ALL_CARRIERS = 256
 _SOCKET_BYTES = 1 << 20
 
 
@@ -85,6 +87,7 @@ class StreamServer:
         self._timeouts = timeouts
         self._on_session = on_session
         self._members: Dict[str, _Member] = {}
+        self._max_streams = min(MAX_STREAMS, _max_descriptors() * 3 // 8)  # each has two
         self.last_heard: Optional[datetime] = None
 
     @property
@@ -102,12 +105,17 @@ class StreamServer:
         expected = client_proof(self._token(), nonce, session_id, generation, int(hello["carrier"]))
         if not hmac.compare_digest(str(hello["proof"]).encode(), expected.encode()):
             return "wrong-proof"
+        if sum(len(session.carriers) for session in self.sessions) >= MAX_ALL_CARRIERS:
+            return "too-many-carriers"
         if not session_id:
-            return "too-many-sessions" if len(self._members) >= MAX_SESSIONS else ""
+            replaced = self._members.get(str(hello.get("replaces", "")))
+            if replaced is not None and not _is_secret_proof(hello["replaces_secret"], replaced, nonce):
+                return "wrong-secret"
+            return "" if len(self._members) < MAX_SESSIONS or self._unused() else "too-many-sessions"
         member = self._members.get(session_id)
         if member is None:
             return "unknown-session"
-        if not hmac.compare_digest(str(hello["secret"]).encode(), secret_proof(member.secret, nonce).encode()):
+        if not _is_secret_proof(hello["secret"], member, nonce):
             return "wrong-secret"
         if generation < member.generation:
             return "old-generation"
@@ -116,10 +124,16 @@ class StreamServer:
     def join(self, hello: Mapping[str, Any]) -> Tuple[str, str]:
         """Prepare the session that ``hello``, which was not refused, asks for: its id and secret.
 
-        A later generation ends the carriers of the earlier ones, which may have died in silence."""
+        A later generation ends the carriers of the earlier ones, which may have died in silence. A session that a new
+        one replaces ends at once: its client was killed."""
         session_id = str(hello["session"]) or secrets.token_hex(16)
         member = self._members.get(session_id)
         if member is None:
+            replaced = self._members.pop(str(hello.get("replaces", "")), None)
+            if replaced is not None:
+                replaced.session.close("another remote-runtime process has taken over")
+            if len(self._members) >= MAX_SESSIONS:
+                del self._members[self._unused()]
             member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
             self._expire_later(session_id)
             self._on_session()
@@ -131,9 +145,20 @@ class StreamServer:
         return session_id, member.secret
 
     def attach(self, session_id: str, sock: socket.socket, number: int) -> None:
-        session = self._members[session_id].session
+        member = self._members.get(session_id)
+        if member is None:  # replaced since it was joined
+            sock.close()
+            return
+        session = member.session
         session.attach(Carrier(session, CarrierSocket(sock), number))
         IOLoop.current().call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
+
+    def _unused(self) -> str:
+        """The id of the oldest session without carriers and streams; empty if there is none."""
+        for session_id, member in self._members.items():
+            if not member.session.carriers and not member.session.streams:
+                return session_id
+        return ""
 
     def _new_session(self, session_id: str) -> StreamSession:
         session = StreamSession(
@@ -145,9 +170,10 @@ class StreamServer:
         )
         return session
 
-    def _open_local(self, session: StreamSession) -> Optional[LocalSocket]:
-        if sum(len(each.streams) for each in self.sessions) > MAX_STREAMS:
-            return None
+    def _open_local(self, session: StreamSession) -> LocalSocket:
+        """Raises ``OSError``."""
+        if sum(len(each.streams) for each in self.sessions) >= self._max_streams:
+            raise OSError(f"{self._max_streams} connections are open")
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         for sock in (ours, theirs):
@@ -199,3 +225,17 @@ class StreamServer:
         member.session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
         if not member.session.streams and away_s > self._timeouts.other_s:
             del self._members[session_id]
+
+
+def _is_secret_proof(value: object, member: _Member, nonce: str) -> bool:
+    return hmac.compare_digest(str(value).encode(), secret_proof(member.secret, nonce).encode())
+
+
+def _max_descriptors() -> int:
+    """Of this process; no limit is known on Windows."""
+    if sys.platform == "win32":
+        return sys.maxsize
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from remote_runtime.bridge.identity import proof
@@ -13,7 +14,7 @@ from remote_runtime.bridge.streams.protocol import frames, handshake
 
 class RawCarrier:
     """Connects and says HELLO at once. ``answer``: of the WELCOME or the REFUSED. ``proved``: the server did, for
-    ``at`` where one is given."""
+    ``at`` where one is given. ``replaces``: the ``answer`` of another session."""
 
     def __init__(
         self,
@@ -26,6 +27,7 @@ class RawCarrier:
         number: int = 1,
         server_token: str = "",
         at: str = "",
+        replaces: Mapping[str, str] | None = None,
     ) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), 10)
         nonce = secrets.token_hex(32)
@@ -46,6 +48,9 @@ class RawCarrier:
             "proof": handshake.client_proof(token, theirs, session, generation, number),
             "secret": handshake.secret_proof(secret, theirs),
         }
+        if replaces is not None:
+            hello["replaces"] = replaces["session"]
+            hello["replaces_secret"] = handshake.secret_proof(replaces["secret"], theirs)
         self.send(frames.frame(frames.HELLO, payload=json.dumps(hello).encode()))
         kind, _, _, payload = self.receive()
         assert kind in (frames.WELCOME, frames.REFUSED)

@@ -12,6 +12,7 @@ from .frames import Buffer, FrameParser, ProtocolError
 
 ROOM_BYTES = 256 << 10  # a deeper queue takes a whole window into one carrier before the next one gets anything
 _MAX_BUFFERS = 64
+_MAX_QUEUED_BYTES = 2 << 20  # of a peer that makes this end answer, and reads no answers
 
 
 class CarrierOwner(Protocol):
@@ -65,6 +66,8 @@ class Carrier:
             self._parser.feed(view)
         except (ProtocolError, struct.error) as error:
             self._session.lose(self, f"protocol error: {error}")
+        if self.queued_bytes > _MAX_QUEUED_BYTES:
+            self._session.lose(self, "the other end reads nothing")
         self._session.pump()
 
     def on_writable(self) -> None:

@@ -27,7 +27,7 @@ DATA, ACK, RESET, SUMMARY, LOST, PING, PONG, HELLO, WELCOME, REFUSED = range(1, 
 FIN, RST, BLOCKED = 1, 2, 4
 
 MAX_DATA_BYTES = 1 << 20
-MAX_OTHER_BYTES = 1 << 22
+MAX_OTHER_BYTES = 1 << 18  # a SUMMARY of 13,000 streams
 Buffer = Union[bytes, bytearray, memoryview]
 
 

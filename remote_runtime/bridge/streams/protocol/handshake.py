@@ -6,6 +6,9 @@
            carrier), secret: HMAC(secret, "resume:" M)}              an empty session asks for a new one
     WELCOME {session, secret}   or   REFUSED {reason}
 
+A client that asks for a new session may add ``replaces``, the id of an older one, and ``replaces_secret``, HMAC(secret
+of that one, "resume:" M): the server resets that session's streams at once, or ignores an id that it does not know.
+
 ``address``: where the connection arrived at the server, which ends relays: ``ADDRESS:PORT``, or the path of a unix
 socket. Without ``at`` in the query, both it and the "@" are left out. The proof is that of ``bridge.identity``, so the
 client judges both by the same code.

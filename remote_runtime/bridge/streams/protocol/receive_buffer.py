@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from typing import Dict, Iterator, List, Optional
 
 from .frames import FIN, MAX_DATA_BYTES, Buffer, ProtocolError
 
 INITIAL_WINDOW_BYTES = 1 << 20
 MAX_WINDOW_BYTES = 32 << 20
+_MAX_EARLY_PIECES = 4096
 
 
 class ReceiveBuffer:
@@ -23,7 +24,7 @@ class ReceiveBuffer:
         self.end_flags = 0
         self.window = INITIAL_WINDOW_BYTES
         self.granted = INITIAL_WINDOW_BYTES
-        self._early: Dict[int, bytes] = {}  # pieces that do not overlap, by offset
+        self._early: Dict[int, bytearray] = {}  # pieces that do not overlap, by offset
         self._offsets: List[int] = []  # theirs, in order
 
     @property
@@ -75,10 +76,21 @@ class ReceiveBuffer:
         while offset < end:
             following = self._offsets[index] if index < len(self._offsets) else end
             if offset < following:
-                self._early[offset] = bytes(piece[offset - base : min(end, following) - base])
-                insort(self._offsets, offset)
-                index += 1
+                index = self._insert(index, offset, piece[offset - base : min(end, following) - base])
             if index == len(self._offsets):
                 return
             offset = max(offset, self._offsets[index] + len(self._early[self._offsets[index]]))
             index += 1
+
+    def _insert(self, index: int, offset: int, part: Buffer) -> int:
+        """Where the next piece goes. Raises ``ProtocolError`` for a peer that leaves gaps everywhere."""
+        before = self._offsets[index - 1] if index else 0
+        kept = self._early.get(before, b"")
+        if index and before + len(kept) == offset and len(kept) + len(part) <= MAX_DATA_BYTES:
+            self._early[before] += part
+            return index
+        if len(self._offsets) >= _MAX_EARLY_PIECES:
+            raise ProtocolError("too many gaps between the pieces of a stream")
+        self._early[offset] = bytearray(part)
+        self._offsets.insert(index, offset)
+        return index + 1

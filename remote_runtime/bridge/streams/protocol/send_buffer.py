@@ -6,6 +6,7 @@ import tempfile
 from collections import deque
 from typing import Deque, List, Optional
 
+MAX_WINDOWS_BYTES = 256 << 20  # beyond the initial window of each stream
 _SEGMENT_BYTES = 16 << 20
 
 
@@ -13,9 +14,27 @@ class SpoolFull(Exception):
     """There is no room for more unacknowledged bytes; the text says why."""
 
 
+class WindowBudget:
+    """How many bytes wider than at first the windows of all streams of one process may be, in one direction."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.left = max_bytes
+
+    def reserve(self, more: int) -> bool:
+        """Whether a window may grow by so many bytes."""
+        if more > self.left:
+            return False
+        self.left -= more
+        return True
+
+    def release(self, count: int) -> None:
+        self.left += count
+
+
 class SpoolBudget:
-    """What the send buffers of one process may use together. ``memory_bytes``: of the buffers that can spool;
-    ``disk_bytes``: of all their files, which are nameless, in ``directory``. ``in_memory``, ``on_disk``: used now."""
+    """What the buffers of one process may use together. ``memory_bytes``: of the buffers that can spool;
+    ``disk_bytes``: of all their files, which are nameless, in ``directory``. ``in_memory``, ``on_disk``: used now.
+    ``receiving``, ``sending``: the windows of the two directions."""
 
     def __init__(
         self, memory_bytes: int = 64 << 20, disk_bytes: int = 1 << 30, directory: Optional[str] = None
@@ -23,6 +42,8 @@ class SpoolBudget:
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
         self.directory = directory
+        self.receiving = WindowBudget(MAX_WINDOWS_BYTES)
+        self.sending = WindowBudget(MAX_WINDOWS_BYTES)
         self.in_memory = 0
         self.on_disk = 0
 

@@ -8,20 +8,19 @@ from typing import Callable, Deque, Dict, List, Optional, Set
 from . import frames
 from .carrier import ROOM_BYTES, Carrier
 from .frames import BLOCKED, Buffer, ProtocolError
-from .receive_buffer import INITIAL_WINDOW_BYTES
 from .send_buffer import SpoolBudget
 from .stream import SMALL_BYTES, LocalConnection, ResumableStream
 
-MAX_WINDOWS_BYTES = 256 << 20  # beyond the initial window of each stream
 ACK_DELAY_S = 0.02
 _SMALL_ROOM_BYTES = 4 * ROOM_BYTES
 _JOINED_BYTES = 4096
+_MAX_OPENED = 16_384  # numbers kept one by one; the lower ones count as opened
 
 
 class StreamSession:
     """Used by one thread. ``clock``: seconds, monotonic. ``call_later(delay_s, call)``: a timer of the event loop.
-    ``open_local``: connects a stream that the peer opens, None if it must not be opened; the client, whose peer opens
-    none, has no such function. ``on_reset(stream, why)``: a stream ended otherwise than by its two ends.
+    ``open_local``: connects a stream that the peer opens, ``OSError`` if it cannot; the client, whose peer opens none,
+    has no such function. ``on_reset(stream, why)``: a stream ended otherwise than by its two ends.
 
     ``detached_since``: None while there is a carrier. ``resent_bytes``: in all."""
 
@@ -31,7 +30,7 @@ class StreamSession:
         clock: Callable[[], float],
         call_later: Callable[[float, Callable[[], None]], object],
         budget: SpoolBudget,
-        open_local: Optional[Callable[[int], Optional[LocalConnection]]] = None,
+        open_local: Optional[Callable[[int], LocalConnection]] = None,
         on_reset: Callable[[ResumableStream, str], None] = lambda stream, why: None,
         on_detached: Callable[[], None] = lambda: None,
     ) -> None:
@@ -52,7 +51,6 @@ class StreamSession:
         self._bulk: Deque[ResumableStream] = deque()
         self._unacknowledged: Dict[int, ResumableStream] = {}
         self._ack_timer_runs = False
-        self._windows_bytes = 0
         self._awaits_summary = False
 
     def clock(self) -> float:
@@ -119,28 +117,26 @@ class StreamSession:
         return stream
 
     def on_closed(self, stream: ResumableStream, why: str) -> None:
-        self._windows_bytes -= stream.receiving.window - INITIAL_WINDOW_BYTES
         self.streams.pop(stream.number, None)
         self._unacknowledged.pop(stream.number, None)
         if why:
             self._on_reset(stream, why)
 
-    def reserve_window(self, more: int) -> bool:
-        """Whether a window may grow by so many bytes."""
-        if self._windows_bytes + more > MAX_WINDOWS_BYTES:
-            return False
-        self._windows_bytes += more
-        return True
-
     # ── what arrives
 
     def on_data(self, number: int, offset: int, piece: Buffer, flags: int) -> None:
         """Raises ``ProtocolError``."""
-        stream = self.streams.get(number) or self._open_by_peer(number)
+        stream = self.streams.get(number)
+        if stream is None and self._open_local is not None and not self._was_opened(number):
+            try:
+                stream = self._open_by_peer(number, self._open_local)
+            except OSError as error:
+                self.send(frames.frame(frames.RESET, number, 0, (error.strerror or str(error)).encode()[:200]))
+                return
         if stream is not None:
             stream.on_data(offset, piece, flags)
-        else:  # it has ended, or there are too many; to a stream that has ended at both ends this says nothing new
-            self.send(frames.frame(frames.RESET, number, 0, b"this stream is not open"))
+        else:  # to a stream that has ended at both ends this says nothing new
+            self.send(frames.frame(frames.RESET, number, 0, b"this stream has ended"))
 
     def on_frame(self, carrier: Carrier, kind: int, number: int, offset: int, payload: bytes) -> None:
         """Raises ``ProtocolError``, ``struct.error``."""
@@ -180,17 +176,17 @@ class StreamSession:
         if offset > stream.sending.end:
             raise ProtocolError("an acknowledgement of bytes that were not sent")
 
-    def _open_by_peer(self, number: int) -> Optional[ResumableStream]:
-        if self._open_local is None or self._was_opened(number):
-            return None
+    def _open_by_peer(self, number: int, open_local: Callable[[int], LocalConnection]) -> ResumableStream:
+        """Raises ``OSError``."""
         self._opened.add(number)
+        if len(self._opened) > _MAX_OPENED:
+            numbers = sorted(self._opened)
+            self._opened_below = numbers[len(numbers) // 2]
+            self._opened.difference_update(numbers[: len(numbers) // 2])
         while self._opened_below in self._opened:
             self._opened.remove(self._opened_below)
             self._opened_below += 1
-        local = self._open_local(number)
-        if local is None:
-            return None
-        stream = self.streams[number] = ResumableStream(self, number, local)
+        stream = self.streams[number] = ResumableStream(self, number, open_local(number))
         stream.update_watch()
         return stream
 

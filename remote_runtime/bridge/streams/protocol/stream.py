@@ -25,7 +25,6 @@ class StreamOwner(Protocol):
     def on_closed(self, stream: ResumableStream, why: str) -> None: ...
     def pump(self) -> None: ...
     def queue(self, stream: ResumableStream) -> None: ...
-    def reserve_window(self, more: int) -> bool: ...
     def send(self, content: bytes) -> None: ...
 
 
@@ -60,7 +59,7 @@ class ResumableStream:
         self.local = local
         self.sending = SendBuffer(session.budget)
         self.receiving = ReceiveBuffer()
-        self.limit = INITIAL_WINDOW_BYTES
+        self.limit = self._send_window = INITIAL_WINDOW_BYTES
         self.acknowledged = 0
         self.sent_to = 0
         self.is_websocket = self.is_queued = self.is_closed = False
@@ -104,8 +103,11 @@ class ResumableStream:
         return unsent[0]
 
     def on_acknowledged(self, offset: int, limit: int) -> None:
-        self.limit = max(self.limit, limit)
         self.acknowledged = max(self.acknowledged, offset)
+        window = min(limit - self.acknowledged, MAX_WINDOW_BYTES)
+        if window > self._send_window and self._session.budget.sending.reserve(window - self._send_window):
+            self._send_window = window
+        self.limit = max(self.limit, self.acknowledged + min(window, self._send_window))
         self.sending.acknowledge(offset)
         self._session.queue(self)
         if not self._close_if_done():
@@ -231,7 +233,7 @@ class ResumableStream:
     def _widen(self) -> None:
         """Double the window of a reader that keeps up."""
         window = self.receiving.window
-        if not self._pending and window < MAX_WINDOW_BYTES and self._session.reserve_window(window):
+        if not self._pending and window < MAX_WINDOW_BYTES and self._session.budget.receiving.reserve(window):
             self.receiving.window = 2 * window
 
     def _acknowledge(self, *, at_once: bool) -> None:
@@ -270,6 +272,8 @@ class ResumableStream:
             return
         self._watch(readable=False, writable=False)
         self.is_closed = True
+        self._session.budget.sending.release(self._send_window - INITIAL_WINDOW_BYTES)
+        self._session.budget.receiving.release(self.receiving.window - INITIAL_WINDOW_BYTES)
         self.sending.clear()
         self.receiving.clear()
         self._pending.clear()
