@@ -7,7 +7,7 @@ import re
 import secrets
 import socket
 from datetime import timedelta
-from typing import Any, Dict
+from typing import Dict
 
 from tornado.gen import with_timeout
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
@@ -19,7 +19,7 @@ from ..origins import is_local_name
 from ..request_guard import stream_of
 from ..server_compat import open_to_unauthenticated, server_token
 from .protocol import frames
-from .protocol.handshake import MAX_HELLO_BYTES, UPGRADE
+from .protocol.handshake import MAX_HELLO_BYTES, UPGRADE, Hello, parse_hello
 from .server import StreamServer
 
 _NONCE = re.compile(r"[0-9a-f]{32,128}")
@@ -80,30 +80,26 @@ class StreamsHandler(RequestHandler):
             session_id, secret = self._streams.join(hello)
             await stream.write(_json_frame(frames.WELCOME, {"session": session_id, "secret": secret}))
             sock = stream.socket.dup()
-        except (StreamClosedError, TimeoutError, frames.ProtocolError, OSError, ValueError, KeyError, TypeError):
+        except (StreamClosedError, TimeoutError, frames.ProtocolError, OSError):
             stream.close()  # who says no HELLO gets no answer
             return
         stream.close()  # its own descriptor: the connection stays open with the other
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _CARRIER_SOCKET_BYTES)
-        self._streams.attach(session_id, sock, int(hello["carrier"]))
+        self._streams.attach(session_id, sock, hello.carrier)
 
     def _refuse(self, status: int, message: str) -> None:
         self.set_status(status)
         self.finish({"message": message})
 
 
-async def _read_hello(stream: IOStream) -> Dict[str, Any]:
-    """Raises ``ProtocolError``, ``ValueError``, ``StreamClosedError``. The client sends nothing after it before the
-    WELCOME."""
+async def _read_hello(stream: IOStream) -> Hello:
+    """Raises ``ProtocolError``, ``StreamClosedError``. The client sends nothing after it before the WELCOME."""
     kind, _, _, _, _, length = frames.HEAD.unpack(await stream.read_bytes(frames.HEAD.size))
     if kind != frames.HELLO or length > MAX_HELLO_BYTES:
         raise frames.ProtocolError("the first frame is no HELLO")
-    hello = json.loads(await stream.read_bytes(length))
-    if not isinstance(hello, dict):
-        raise frames.ProtocolError("the HELLO is no object")
-    return hello
+    return parse_hello(await stream.read_bytes(length))
 
 
 def _json_frame(kind: int, content: Dict[str, str]) -> bytes:

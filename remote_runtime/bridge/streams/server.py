@@ -8,13 +8,13 @@ import socket
 import sys
 import time
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optional, Tuple, Union
 
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from .protocol.carrier import Carrier
-from .protocol.handshake import client_proof, secret_proof
+from .protocol.handshake import Hello, client_proof, secret_proof
 from .protocol.send_buffer import SpoolBudget
 from .protocol.session import StreamSession
 from .protocol.stream import ResumableStream
@@ -98,38 +98,34 @@ class StreamServer:
         """Streams whose clients are away."""
         return sum(len(each.streams) for each in self.sessions if each.detached_since is not None)
 
-    def refusal(self, hello: Mapping[str, Any], nonce: str) -> str:
-        """Why a client that sends ``hello`` must not add a carrier; empty if it can. ``nonce``: the one it was sent.
-        Raises ``ValueError``, ``KeyError``, ``TypeError`` for what is no HELLO."""
-        session_id, generation = str(hello["session"]), int(hello["generation"])
-        expected = client_proof(self._token(), nonce, session_id, generation, int(hello["carrier"]))
-        if not hmac.compare_digest(str(hello["proof"]).encode(), expected.encode()):
+    def refusal(self, hello: Hello, nonce: str) -> str:
+        """Why a client that sends ``hello`` must not add a carrier; empty if it can. ``nonce``: the one it was sent."""
+        expected = client_proof(self._token(), nonce, hello.session, hello.generation, hello.carrier)
+        if not hmac.compare_digest(hello.proof, expected):
             return "wrong-proof"
-        if sum(len(session.carriers) for session in self.sessions) >= MAX_ALL_CARRIERS:
-            return "too-many-carriers"
-        if not session_id:
-            replaced = self._members.get(str(hello.get("replaces", "")))
-            if replaced is not None and not _is_secret_proof(hello["replaces_secret"], replaced, nonce):
+        proofs = [(hello.session, hello.secret), (hello.replaces, hello.replaces_secret)]
+        for member, secret in [(self._members.get(session_id), secret) for session_id, secret in proofs]:
+            if member is not None and not hmac.compare_digest(secret, secret_proof(member.secret, nonce)):
                 return "wrong-secret"
-            return "" if len(self._members) < MAX_SESSIONS or self._unused() else "too-many-sessions"
-        member = self._members.get(session_id)
+        if not hello.session:
+            is_room = len(self._members) < MAX_SESSIONS or hello.replaces in self._members or self._unused()
+            return self._no_room() if is_room else "too-many-sessions"
+        member = self._members.get(hello.session)
         if member is None:
             return "unknown-session"
-        if not _is_secret_proof(hello["secret"], member, nonce):
-            return "wrong-secret"
-        if generation < member.generation:
-            return "old-generation"
-        return "too-many-carriers" if len(member.session.carriers) >= MAX_CARRIERS else ""
+        if hello.generation != member.generation:  # a later one ends all carriers that there are
+            return "" if hello.generation > member.generation else "old-generation"
+        return "too-many-carriers" if len(member.session.carriers) >= MAX_CARRIERS else self._no_room()
 
-    def join(self, hello: Mapping[str, Any]) -> Tuple[str, str]:
+    def join(self, hello: Hello) -> Tuple[str, str]:
         """Prepare the session that ``hello``, which was not refused, asks for: its id and secret.
 
         A later generation ends the carriers of the earlier ones, which may have died in silence. A session that a new
         one replaces ends at once: its client was killed."""
-        session_id = str(hello["session"]) or secrets.token_hex(16)
+        session_id = hello.session or secrets.token_hex(16)
         member = self._members.get(session_id)
         if member is None:
-            replaced = self._members.pop(str(hello.get("replaces", "")), None)
+            replaced = self._members.pop(hello.replaces, None)
             if replaced is not None:
                 replaced.session.close("another remote-runtime process has taken over")
             if len(self._members) >= MAX_SESSIONS:
@@ -137,11 +133,10 @@ class StreamServer:
             member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
             self._expire_later(session_id)
             self._on_session()
-        generation = int(hello["generation"])
         for carrier in list(member.session.carriers):
-            if generation > member.generation or carrier.number == int(hello["carrier"]):
+            if hello.generation > member.generation or carrier.number == hello.carrier:
                 member.session.lose(carrier, "the client has connected again")
-        self._members[session_id] = member._replace(generation=generation)
+        self._members[session_id] = member._replace(generation=hello.generation)
         return session_id, member.secret
 
     def attach(self, session_id: str, sock: socket.socket, number: int) -> None:
@@ -152,6 +147,10 @@ class StreamServer:
         session = member.session
         session.attach(Carrier(session, CarrierSocket(sock), number))
         IOLoop.current().call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
+
+    def _no_room(self) -> str:
+        carriers = sum(len(session.carriers) for session in self.sessions)
+        return "too-many-carriers" if carriers >= MAX_ALL_CARRIERS else ""
 
     def _unused(self) -> str:
         """The id of the oldest session without carriers and streams; empty if there is none."""
@@ -225,10 +224,6 @@ class StreamServer:
         member.session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
         if not member.session.streams and away_s > self._timeouts.other_s:
             del self._members[session_id]
-
-
-def _is_secret_proof(value: object, member: _Member, nonce: str) -> bool:
-    return hmac.compare_digest(str(value).encode(), secret_proof(member.secret, nonce).encode())
 
 
 def _max_descriptors() -> int:

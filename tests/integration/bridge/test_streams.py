@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from http.client import HTTPConnection
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import psutil
 import pytest
 
 from remote_runtime.bridge.streams.protocol import frames
-from tests.support.clients.bridge_client import odd_server
-from tests.support.clients.raw_carrier import RawCarrier
+from remote_runtime.bridge.streams.server import MAX_SESSIONS
+from remote_runtime.core.deadline import Deadline, wait_until
+from tests.support.clients.bridge_client import http_request, odd_server
+from tests.support.clients.raw_carrier import RawCarrier, take_over
 from tests.support.servers.jupyter import JupyterServer
 
 TOKEN_OF_ANOTHER = "0" * 48
+NONCE = "a" * 64
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,15 @@ def first(server: JupyterServer) -> Iterator[RawCarrier]:
 def request(server: JupyterServer, path: str = "/api/status", more: str = "") -> bytes:
     head = f"GET {path} HTTP/1.1\r\nHost: localhost:{server.port}\r\nAuthorization: token {server.token}\r\n{more}\r\n"
     return head.encode()
+
+
+def status_of(server: JupyterServer, query: str, headers: Mapping[str, str]) -> int:
+    return http_request(server, "GET", f"/api/remote-runtime/streams{query}", headers=headers).status
+
+
+def detached(server: JupyterServer) -> int:
+    """Streams without a client."""
+    return int(http_request(server, "GET", "/api/remote-runtime", token=server.token).json()["detached"])
 
 
 def test_a_request_through_a_stream_is_answered(server: JupyterServer, first: RawCarrier) -> None:
@@ -67,23 +80,21 @@ def test_who_does_not_know_the_session_cannot_join_it(
     asked = {**first.answer, "number": 2, **change}
     with RawCarrier(server.port, server.token, **asked) as carrier:
         assert carrier.answer == {"reason": reason}
-    assert not first.is_closed()
+    first.send(frames.frame(frames.DATA, 1, 0, request(server)))
+    assert first.receive_data(1).startswith(b"HTTP/1.1 200 OK")
 
 
 @pytest.mark.parametrize(
     ("path", "headers", "status"),
     [
-        ("?nonce=" + "a" * 64, {}, 426),
+        (f"?nonce={NONCE}", {}, 426),
         ("?nonce=x", {"Upgrade": "remote-runtime-streams"}, 400),
-        ("?nonce=" + "a" * 64, {"Upgrade": "remote-runtime-streams", "Host": "evil.example"}, 403),
+        (f"?nonce={NONCE}", {"Upgrade": "remote-runtime-streams", "Host": "evil.example"}, 403),
     ],
     ids=["no upgrade", "no nonce", "another host"],
 )
 def test_other_requests_are_refused(server: JupyterServer, path: str, headers: dict[str, str], status: int) -> None:
-    connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
-    connection.request("GET", f"/api/remote-runtime/streams{path}", headers=headers)
-    assert connection.getresponse().status == status
-    connection.close()
+    assert status_of(server, path, headers) == status
 
 
 @pytest.mark.parametrize(
@@ -134,3 +145,78 @@ def test_a_stream_that_has_ended_is_not_opened_again(server: JupyterServer, firs
         other.send(frames.frame(frames.DATA, 1, 0, asked))
         while (received := first.receive())[0] != frames.RESET:
             assert received[0] in (frames.ACK, frames.DATA)
+
+
+# ── ends of sessions, and clients that cost too much
+
+
+def test_streams_that_the_client_resets_are_freed_at_once(server: JupyterServer, first: RawCarrier) -> None:
+    process = psutil.Process(server.pid)
+    before = process.num_fds()
+    for number in range(1, 21):
+        first.send(frames.frame(frames.DATA, number, 0, b"GET /api "))
+    wait_until(lambda: process.num_fds() == before + 40, Deadline(5), every_s=0.02, what="the streams")
+    for number in range(1, 21):
+        first.send(frames.frame(frames.RESET, number))
+    wait_until(lambda: process.num_fds() == before, Deadline(5), every_s=0.02, what="their end")
+
+
+def test_a_new_session_replaces_that_of_a_client_that_was_killed(server: JupyterServer) -> None:
+    before = detached(server)
+    with RawCarrier(server.port, server.token) as killed:
+        killed.send(frames.frame(frames.DATA, 1, 0, b"GET /api "))
+    wait_until(lambda: detached(server) == before + 1, Deadline(5), every_s=0.02, what="the end of the carrier")
+    stranger = {**killed.answer, "secret": "0" * 64}
+    with RawCarrier(server.port, server.token, replaces=stranger) as carrier:
+        assert carrier.answer == {"reason": "wrong-secret"}
+    assert detached(server) == before + 1
+    with RawCarrier(server.port, server.token, replaces=killed.answer):
+        assert detached(server) == before
+    with RawCarrier(server.port, server.token, **killed.answer, generation=2) as carrier:
+        assert carrier.answer == {"reason": "unknown-session"}
+    with RawCarrier(server.port, server.token, replaces=killed.answer) as carrier:
+        assert "session" in carrier.answer, "the server may have been started again"
+
+
+def test_sessions_are_limited_and_those_without_streams_make_room(server: JupyterServer) -> None:
+    for _ in range(MAX_SESSIONS + 1):
+        with RawCarrier(server.port, server.token) as carrier:
+            assert "session" in carrier.answer
+    with ExitStack() as stack:
+        for _ in range(MAX_SESSIONS):
+            carrier = stack.enter_context(RawCarrier(server.port, server.token))
+            if "session" in carrier.answer:
+                carrier.send(frames.frame(frames.DATA, 1, 0, b"GET /api "))
+                stack.callback(carrier.send, frames.frame(frames.RESET, 1))
+        with RawCarrier(server.port, server.token) as carrier:
+            assert carrier.answer == {"reason": "too-many-sessions"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        os.urandom(4000),
+        frames.HEAD.pack(frames.HELLO, 0, 0, 0, 0, 1 << 30),
+        frames.frame(frames.DATA, 1, 0, b"GET / HTTP/1.1"),
+        frames.frame(frames.HELLO, payload=b"[" * 4000),
+        frames.frame(frames.HELLO, payload=b'{"generation": Infinity, "carrier": 1}'),
+        frames.frame(frames.HELLO, payload=b'{"generation": 1, "carrier": 4294967296}'),
+        frames.frame(frames.HELLO, payload=b'{"generation": 1, "carrier": 1, "proof": "\\ud800"}'),
+    ],
+    ids=["noise", "1 GiB", "DATA", "deep JSON", "infinite", "large number", "surrogate"],
+)
+def test_who_says_no_hello_is_cut_off(server: JupyterServer, content: bytes) -> None:
+    sock, _ = take_over(server.port, NONCE)
+    with sock:
+        sock.sendall(content)
+        with suppress(ConnectionResetError):
+            assert sock.recv(1000) == b""
+
+
+def test_who_waits_with_the_hello_keeps_a_bounded_number_of_connections(server: JupyterServer) -> None:
+    asked = (f"?nonce={NONCE}", {"Upgrade": "remote-runtime-streams"})
+    with ExitStack() as stack:
+        for _ in range(64):
+            stack.enter_context(take_over(server.port, NONCE)[0])
+        assert status_of(server, *asked) == 503
+    wait_until(lambda: status_of(server, *asked) == 101, Deadline(4), every_s=0.02, what="room")

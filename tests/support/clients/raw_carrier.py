@@ -12,6 +12,20 @@ from remote_runtime.bridge.identity import proof
 from remote_runtime.bridge.streams.protocol import frames, handshake
 
 
+def take_over(port: int, nonce: str, at: str = "") -> tuple[socket.socket, dict[str, str]]:
+    """A connection that the server has taken over, which waits for a HELLO now, and the fields of its 101."""
+    sock = socket.create_connection(("127.0.0.1", port), 10)
+    sock.sendall(
+        f"GET {handshake.PATH}?nonce={nonce}&at={at} HTTP/1.1\r\nHost: localhost:{port}\r\n"
+        f"Connection: Upgrade\r\nUpgrade: {handshake.UPGRADE}\r\n\r\n".encode()
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += sock.recv(1)
+    assert head.startswith(b"HTTP/1.1 101 ")
+    return sock, dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+
+
 class RawCarrier:
     """Connects and says HELLO at once. ``answer``: of the WELCOME or the REFUSED. ``proved``: the server did, for
     ``at`` where one is given. ``replaces``: the ``answer`` of another session."""
@@ -29,16 +43,8 @@ class RawCarrier:
         at: str = "",
         replaces: Mapping[str, str] | None = None,
     ) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), 10)
         nonce = secrets.token_hex(32)
-        self._sock.sendall(
-            f"GET {handshake.PATH}?nonce={nonce}&at={at} HTTP/1.1\r\nHost: localhost:{port}\r\n"
-            f"Connection: Upgrade\r\nUpgrade: {handshake.UPGRADE}\r\n\r\n".encode()
-        )
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._sock.recv(1)
-        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:] if ": " in line)
+        self._sock, fields = take_over(port, nonce, at)
         self.proved = fields["Streams-Proof"] == proof(server_token or token, nonce, at)
         theirs = fields["Streams-Nonce"]
         hello = {

@@ -21,10 +21,44 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+from typing import Any, Dict, NamedTuple
+
+from .frames import ProtocolError
 
 PATH = "/api/remote-runtime/streams"
 UPGRADE = "remote-runtime-streams"
 MAX_HELLO_BYTES = 4096
+_MAX_NUMBER = (1 << 32) - 1
+
+
+class Hello(NamedTuple):
+    """What a client says in its HELLO. ``session``, ``replaces``: empty for none."""
+
+    session: str
+    generation: int
+    carrier: int
+    proof: str
+    secret: str
+    replaces: str
+    replaces_secret: str
+
+
+def parse_hello(payload: bytes) -> Hello:
+    """Raises ``ProtocolError``."""
+    try:
+        fields: Any = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError("the HELLO is no JSON") from error
+    if not isinstance(fields, dict):
+        raise ProtocolError("the HELLO is no object")
+    words = {name: fields.get(name, "") for name in ("session", "proof", "secret", "replaces", "replaces_secret")}
+    numbers: Dict[str, Any] = {name: fields.get(name) for name in ("generation", "carrier")}
+    if not all(isinstance(word, str) and word.isascii() for word in words.values()):
+        raise ProtocolError("a word of the HELLO is none")
+    if not all(isinstance(number, int) and 0 <= number <= _MAX_NUMBER for number in numbers.values()):
+        raise ProtocolError("a number of the HELLO is none")
+    return Hello(**words, **numbers)
 
 
 def client_proof(token: str, nonce: str, session: str, generation: int, carrier: int) -> str:
