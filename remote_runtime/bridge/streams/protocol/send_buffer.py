@@ -14,7 +14,7 @@ class SpoolFull(Exception):
     """There is no room for more unacknowledged bytes; the text says why."""
 
 
-class WindowBudget:
+class WindowAllowance:
     """How many bytes wider than at first the windows of all streams of one process may be, in one direction."""
 
     def __init__(self, max_bytes: int) -> None:
@@ -42,8 +42,8 @@ class SpoolBudget:
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
         self.directory = directory
-        self.receiving = WindowBudget(MAX_WINDOWS_BYTES)
-        self.sending = WindowBudget(MAX_WINDOWS_BYTES)
+        self.receiving = WindowAllowance(MAX_WINDOWS_BYTES)
+        self.sending = WindowAllowance(MAX_WINDOWS_BYTES)
         self.in_memory = 0
         self.on_disk = 0
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from remote_runtime.bridge.streams.protocol import frames
-from remote_runtime.bridge.streams.protocol.send_buffer import MAX_WINDOWS_BYTES, SpoolBudget, WindowBudget
+from remote_runtime.bridge.streams.protocol.send_buffer import MAX_WINDOWS_BYTES, SpoolBudget, WindowAllowance
 from tests.support.stream_pair import CLIENT, SERVER, Local, StreamPair
 
 MIB = 1 << 20
@@ -19,7 +19,7 @@ MAX_QUEUED_BYTES = 3 * MIB  # the bound, and what one read adds
 def narrow() -> SpoolBudget:
     """Windows grow by 2 MiB together."""
     budget = SpoolBudget()
-    budget.sending, budget.receiving = WindowBudget(2 * MIB), WindowBudget(2 * MIB)
+    budget.sending, budget.receiving = WindowAllowance(2 * MIB), WindowAllowance(2 * MIB)
     return budget
 
 
