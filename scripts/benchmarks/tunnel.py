@@ -1,9 +1,9 @@
 """``scripts/bench tunnel``: remote-runtime beside OpenSSH, sshtunnel and asyncssh, in alternating rounds.
 
 All forward to the same targets over one sshd, on loopback and over a link with delay (``tunnel_link``), in a network of
-their own; then over a link that dies, remote-runtime with its keeper beside ssh with autossh. Each candidate
-is its own process. Prints the medians with their spread, each with the ratio of remote-runtime to it, and then which
-goals are met.
+their own: a Jupyter server with the bridge, and programs without it; then over a link that dies, remote-runtime with
+its keeper beside ssh with autossh. Each candidate is its own process. Prints the medians with their spread, each with
+the ratio of remote-runtime to it, and then which goals are met.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from . import table
+from . import jupyter_parts, table
 from . import tunnel_candidates as candidates
 from . import tunnel_link as link
 from . import tunnel_loads as loads
 from . import tunnel_parts as parts
+from .jupyter_parts import Amount, JupyterParts
 from .tunnel_candidates import Place, Tunnel
 from .tunnel_dead import travellers
 from .tunnel_machine import agreed_cipher, make_keys
@@ -32,42 +33,94 @@ from .tunnel_process import DEAD_LINK_TOOLS, LOAD_TOOLS, missing_tools, module, 
 from .tunnel_table import Rows
 
 LOOPBACK = "127.0.0.1"
-FAR_AWAY = tuple(name for name in candidates.ALL if name not in (candidates.DIRECT, candidates.AES_GCM))
+NEARBY = tuple(name for name in candidates.ALL if name != candidates.CHANNELS)  # which differs for Jupyter only
+FAR_AWAY = tuple(name for name in NEARBY if name not in (candidates.DIRECT, candidates.AES_GCM))
 WITH_IDLE = (candidates.OURS, candidates.SSH, candidates.ASYNCSSH)
+JUPYTER_FAR_AWAY = (candidates.OURS, candidates.CHANNELS, candidates.SSH, candidates.AES_GCM)
+JUPYTER_WITH_IDLE = (candidates.OURS, candidates.CHANNELS, candidates.SSH, candidates.ASYNCSSH)
+SHORT = (candidates.OURS, candidates.SSH)
 PARTS = ("loopback", "idle", "50ms", "100ms", "dead")
+TARGETS = ("jupyter", "others")
 
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench tunnel", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", choices=PARTS, action="append", help="a part of it; may be repeated")
+    parser.add_argument("--target", choices=TARGETS, help="what is behind the tunnel (default: all)")
+    parser.add_argument(
+        "--short", action="store_true", help="little, to Jupyter alone, without delay: to see that it runs"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     chosen = options.only or list(PARTS)
+    if options.short:
+        options.target, options.rounds, chosen = "jupyter", 1, ["loopback", "idle"]
     if not options.inside:
-        return _in_own_network(runnable_parts(chosen), options.rounds)
+        return _in_own_network(runnable_parts(chosen), options)
     link.prepare_network()
     rows = Rows()
     with _keys() as home:
         if "loopback" in chosen or "idle" in chosen:
             with running(module("tunnel_machine", LOOPBACK, str(home))) as (_, line):
-                place = Place(LOOPBACK, json.loads(line), home / "client")
-                _introduce(home, place)
+                place = Place(LOOPBACK, json.loads(line), home)
+                if not options.short:
+                    _introduce(home, place)
                 if "loopback" in chosen:
-                    _rounds(rows, place, tuple(candidates.ALL), parts.on_loopback, options.rounds)
+                    _loopback(rows, place, options)
                 if "idle" in chosen:
-                    _idle(rows, place, options.rounds)
-        for part, delay_ms, measure in (("50ms", 50, parts.at_50_ms), ("100ms", 100, parts.at_100_ms)):
+                    _idle(rows, place, options)
+                if options.short:
+                    _far_away(rows, place, 50, options)
+        for part, delay_ms in (("50ms", 50), ("100ms", 100)):
             if part in chosen:
                 machine = module("tunnel_machine", link.FAR, str(home))
                 with running(module("tunnel_link", str(delay_ms / 2), *machine)) as (_, line):
-                    place = Place(link.FAR, json.loads(line), home / "client")
-                    _rounds(rows, place, FAR_AWAY, measure, options.rounds)
+                    _far_away(rows, Place(link.FAR, json.loads(line), home), delay_ms, options)
     if "dead" in chosen:
         _dead(rows, options.rounds)
+    return _report(rows, () if options.short else (*parts.GOALS, *jupyter_parts.GOALS))
+
+
+def _report(rows: Rows, goals: Sequence[parts.Goal]) -> int:
     _say(rows.markdown())
-    _say(rows.verdicts(parts.GOALS))
+    _say(rows.verdicts(goals))
     return 0
+
+
+def _loopback(rows: Rows, place: Place, options: argparse.Namespace) -> None:
+    if options.target != "jupyter":
+        _rounds(rows, place, NEARBY, parts.on_loopback, options.rounds)
+    if options.target != "others":
+        of_jupyter = _of_jupyter(place, options)
+        _rounds(rows, place, SHORT if options.short else tuple(candidates.ALL), of_jupyter.on_loopback, options.rounds)
+
+
+def _idle(rows: Rows, place: Place, options: argparse.Namespace) -> None:
+    of_jupyter = _of_jupyter(place, options)
+    for number in range(options.rounds):
+        for name in WITH_IDLE if options.target != "jupyter" else ():
+            _progress(f"idle connections, round {number + 1} of {options.rounds}: {name}")
+            rows.add(name, parts.with_idle_connections(name, place))
+        if options.target == "others":
+            continue
+        for name in SHORT if options.short else JUPYTER_WITH_IDLE:
+            _progress(f"idle WebSockets, round {number + 1} of {options.rounds}: {name}")
+            rows.add(name, of_jupyter.with_idle_websockets(name))
+
+
+def _far_away(rows: Rows, place: Place, delay_ms: int, options: argparse.Namespace) -> None:
+    of_jupyter = _of_jupyter(place, options)
+    if options.target != "jupyter":
+        measure = parts.at_50_ms if delay_ms == 50 else parts.at_100_ms
+        _rounds(rows, place, FAR_AWAY, measure, options.rounds)
+    if options.target != "others":
+        measure = of_jupyter.at_50_ms if delay_ms == 50 else of_jupyter.at_100_ms
+        _rounds(rows, place, SHORT if options.short else JUPYTER_FAR_AWAY, measure, options.rounds)
+
+
+def _of_jupyter(place: Place, options: argparse.Namespace) -> JupyterParts:
+    return JupyterParts(jupyter_parts.SHORT if options.short else Amount(), place)
 
 
 def runnable_parts(chosen: Sequence[str]) -> list[str]:
@@ -81,14 +134,16 @@ def runnable_parts(chosen: Sequence[str]) -> list[str]:
     return [part for part in chosen if not missing[part]]
 
 
-def _in_own_network(chosen: Sequence[str], rounds: int) -> int:
+def _in_own_network(chosen: Sequence[str], options: argparse.Namespace) -> int:
     if not chosen:
         return table.CANNOT_RUN
     if os.geteuid() != 0:
         sys.stderr.write("error: only root can make a network with delay\nfix: run scripts/bench tunnel as root\n")
         return table.CANNOT_RUN
     command = ["unshare", "--net", sys.executable, "-m", "scripts.benchmarks", "tunnel", "--inside"]
-    command += [f"--rounds={rounds}", *(f"--only={part}" for part in chosen)]
+    command += [f"--rounds={options.rounds}", *(f"--only={part}" for part in chosen)]
+    command += [f"--target={options.target}"] if options.target else []
+    command += ["--short"] if options.short else []
     return subprocess.run(command, check=False).returncode
 
 
@@ -144,13 +199,6 @@ def _rounds(
 def _open(name: str, place: Place, stack: contextlib.ExitStack) -> tuple[Tunnel, contextlib.ExitStack]:
     its_own = stack.enter_context(contextlib.ExitStack())
     return its_own.enter_context(candidates.ALL[name](place)), its_own
-
-
-def _idle(rows: Rows, place: Place, rounds: int) -> None:
-    for number in range(rounds):
-        for name in WITH_IDLE:
-            _progress(f"idle connections, round {number + 1} of {rounds}: {name}")
-            rows.add(name, parts.with_idle_connections(name, place))
 
 
 def _dead(rows: Rows, rounds: int) -> None:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import psutil
 
-from .tunnel_machine import KINDS
+from .tunnel_machine import JUPYTER, KINDS, LOOPBACK
 from .tunnel_process import ended, free_port, module, running, wait_for_port
 
 OURS = "ours"
+CHANNELS = "a channel for each connection"
 SSH = "ssh -N -L"
 SESSION = "ssh with a session"
 AES_GCM = "ssh with a session, aes128-gcm"
@@ -26,11 +27,21 @@ DIRECT = "direct"
 
 @dataclass(frozen=True)
 class Place:
-    """Where the machine is, its ports, and the key that its sshd accepts."""
+    """Where the machine's sshd is, all ports, and the folder with the key that it accepts. The other ports are on the
+    machine's loopback."""
 
     address: str
     ports: dict[str, int]
-    key: Path
+    home: Path
+
+    @property
+    def key(self) -> Path:
+        return self.home / "client"
+
+    @property
+    def jupyter(self) -> Path:
+        """See ``tunnel_machine``."""
+        return self.home / JUPYTER
 
 
 @dataclass(frozen=True)
@@ -40,7 +51,12 @@ class Tunnel:
     name: str
     ports: dict[str, int]
     process: psutil.Process | None = None
-    address: str = "127.0.0.1"
+    address: str = LOOPBACK
+
+    def connection_count(self, port: int) -> int:
+        """How many connections to this port it has, such as to the sshd's."""
+        connections = self.process.net_connections("tcp") if self.process is not None else []
+        return sum(bool(each.raddr) and each.raddr.port == port for each in connections)
 
     def cpu_s(self) -> float:
         if self.process is None:
@@ -74,7 +90,7 @@ def openssh(name: str, *more: str) -> Opener:
 def ssh_command(place: Place, leads: dict[int, int], *more: str) -> list[str]:
     options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q"]
     before, command = [word for word in more if word.startswith("-")], [w for w in more if not w.startswith("-")]
-    forwards = [word for port, end in leads.items() for word in ("-L", f"127.0.0.1:{port}:{place.address}:{end}")]
+    forwards = [word for port, end in leads.items() for word in ("-L", f"{LOOPBACK}:{port}:{LOOPBACK}:{end}")]
     where = ["-p", str(place.ports["ssh"]), "-i", str(place.key), f"{getpass.getuser()}@{place.address}"]
     return ["ssh", *options, *before, *forwards, *where, *command]
 
@@ -93,7 +109,7 @@ def process(name: str, command: Callable[[Place], list[str]]) -> Opener:
 
 @contextlib.contextmanager
 def direct(place: Place) -> Iterator[Tunnel]:
-    yield Tunnel(DIRECT, place.ports, address=place.address)
+    yield Tunnel(DIRECT, place.ports)
 
 
 def _arguments(place: Place) -> tuple[str, ...]:
@@ -105,7 +121,7 @@ import sys, sshtunnel
 address, port, user, key, *ends = sys.argv[1:]
 with sshtunnel.open_tunnel((address, int(port)), ssh_username=user, ssh_pkey=key,
     ssh_config_file=None, allow_agent=False, host_pkey_directories=[],
-    remote_bind_addresses=[(address, int(end)) for end in ends],
+    remote_bind_addresses=[('127.0.0.1', int(end)) for end in ends],
     local_bind_addresses=[('127.0.0.1', 0) for end in ends]) as tunnel:
     print(*tunnel.local_bind_ports, flush=True)
     sys.stdin.read()
@@ -115,13 +131,16 @@ import asyncio, sys, asyncssh
 async def main(address, port, user, key, *ends):
     async with asyncssh.connect(address, int(port), username=user, client_keys=[key], known_hosts=None,
                                 config=None, agent_path=None) as link:
-        opened = [await link.forward_local_port('127.0.0.1', 0, address, int(end)) for end in ends]
+        opened = [await link.forward_local_port('127.0.0.1', 0, '127.0.0.1', int(end)) for end in ends]
         print(*(listener.get_port() for listener in opened), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 asyncio.run(main(*sys.argv[1:]))
 """
 ALL: dict[str, Opener] = {
-    OURS: process(OURS, lambda place: module("tunnel_ours", *_arguments(place))),
+    OURS: process(OURS, lambda place: module("tunnel_ours", *_arguments(place), "streams", str(place.jupyter))),
+    CHANNELS: process(
+        CHANNELS, lambda place: module("tunnel_ours", *_arguments(place), "channels", str(place.jupyter))
+    ),
     SSH: openssh(SSH, "-N"),
     SESSION: openssh(SESSION, "cat"),
     AES_GCM: openssh(AES_GCM, "-caes128-gcm@openssh.com", "cat"),

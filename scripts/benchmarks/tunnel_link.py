@@ -43,7 +43,7 @@ def main() -> None:
     finally:
         if process.stdin is not None:
             process.stdin.close()
-        process.wait(10)
+        process.wait(20)
 
 
 def prepare_network() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from .tunnel_candidates import Tunnel
 
 _UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
-_OPENED_WITHIN_S = 20.0
+OPENED_WITHIN_S = 20.0
 _ATTEMPTS = 4
 
 
@@ -44,9 +44,11 @@ def requests_command(tunnel: Tunnel, at_once: int, seconds: int) -> list[str]:
     return ["wrk", "-t1", f"-c{at_once}", f"-d{seconds}s", "--timeout", "20s", "--latency", where]
 
 
-def closing_requests_command(tunnel: Tunnel, at_once: int, seconds: int, *more: str) -> list[str]:
-    where = f"http://{tunnel.address}:{tunnel.ports['http']}/"
-    return ["ab", "-q", f"-c{at_once}", f"-t{seconds}", "-n1000000", "-s20", *more, where]
+def closing_requests_command(
+    tunnel: Tunnel, at_once: int, seconds: int, *more: str, kind: str = "http", path: str = "/"
+) -> list[str]:
+    where = f"http://{tunnel.address}:{tunnel.ports[kind]}{path}"
+    return ["ab", "-q", f"-c{at_once}", f"-t{seconds}", "-s20", *more, where]
 
 
 def read_wrk(words: str) -> tuple[float, float]:
@@ -57,11 +59,15 @@ def read_wrk(words: str) -> tuple[float, float]:
     return float(median[1]) * _UNITS_MS[median[2]], float(rate[1])
 
 
-def closing_requests(tunnel: Tunnel, at_once: int, seconds: int) -> tuple[list[float], float]:
+def closing_requests(
+    tunnel: Tunnel, at_once: int, seconds: int, kind: str = "http", path: str = "/", most: int = 1_000_000
+) -> tuple[list[float], float]:
     """ab, which reads each answer until the server has closed: percentiles 0 to 99 in milliseconds, and how many a
-    second."""
+    second. It ends earlier after ``most`` requests."""
     with tempfile.NamedTemporaryFile("r", suffix=".csv") as found:
-        command = closing_requests_command(tunnel, at_once, seconds, "-e", found.name)
+        command = closing_requests_command(
+            tunnel, at_once, seconds, f"-n{most}", "-e", found.name, kind=kind, path=path
+        )
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows = [line.split(",") for line in found.read().splitlines()[1:]]
     rate = re.search(r"Requests per second:\s+([\d.]+)", done.stdout)
@@ -75,7 +81,7 @@ def first_bytes_ms(tunnel: Tunnel, count: int) -> list[float]:
     times = []
     for _ in range(count):
         start = time.perf_counter()
-        with _connected(tunnel, "http") as connection:
+        with connected(tunnel, "http") as connection:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             connection.recv(1)
             times.append(1000 * (time.perf_counter() - start))
@@ -86,7 +92,7 @@ def first_bytes_ms(tunnel: Tunnel, count: int) -> list[float]:
 
 def echoes_ms(tunnel: Tunnel, count: int, within_s: float) -> list[float]:
     """Round trips of 100 bytes on one connection, as many as there is time for."""
-    with _connected(tunnel, "echo") as connection:
+    with connected(tunnel, "echo") as connection:
         _echo(connection)
         end = time.monotonic() + within_s
         times: list[float] = []
@@ -116,16 +122,21 @@ def echoes_beside_a_download(
 @contextlib.contextmanager
 def idle_connections(tunnel: Tunnel, count: int) -> Iterator[tuple[int, float]]:
     """How many of them were opened, and used once, in reasonable time; in how many seconds."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    allow_open_files()
     start = time.monotonic()
     with contextlib.ExitStack() as stack:
         opened = 0
         with contextlib.suppress(OSError):
-            while opened < count and time.monotonic() - start < _OPENED_WITHIN_S:
-                _echo(stack.enter_context(_connected(tunnel, "echo")))
+            while opened < count and time.monotonic() - start < OPENED_WITHIN_S:
+                _echo(stack.enter_context(connected(tunnel, "echo")))
                 opened += 1
         yield opened, time.monotonic() - start
+
+
+def allow_open_files() -> None:
+    """As many as some thousand connections need."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
 
 
 def percentile(values: list[float], percent: int) -> float:
@@ -159,7 +170,7 @@ def _echo(connection: socket.socket) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def _connected(tunnel: Tunnel, kind: str) -> socket.socket:
-    connection = socket.create_connection((tunnel.address, tunnel.ports[kind]), timeout=_OPENED_WITHIN_S)
+def connected(tunnel: Tunnel, kind: str) -> socket.socket:
+    connection = socket.create_connection((tunnel.address, tunnel.ports[kind]), timeout=OPENED_WITHIN_S)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection

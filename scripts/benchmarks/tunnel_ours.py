@@ -1,10 +1,14 @@
-"""The tunnel without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY TARGET_PORT …``; prints the local ports.
+"""The tunnel without a keeper: ``python -m … ADDRESS SSH_PORT USER KEY streams|channels JUPYTER TARGET_PORT …``; prints
+the local ports.
 
-As in the keeper, a command has run on the connection before. It ends with its standard input.
+As in the keeper, a command has run on the connection before. ``channels``: Jupyter's connections have a channel each,
+as where the server has no bridge that supports streams. ``JUPYTER``: see ``tunnel_machine``. It ends with its standard
+input.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -12,15 +16,18 @@ from pathlib import Path
 
 from remote_runtime import ssh
 from remote_runtime.core.deadline import Deadline
-from remote_runtime.core.model import Instance
+from remote_runtime.core.model import Instance, Secret
 from remote_runtime.core.profile import SshSettings
 from remote_runtime.lifecycle.upstream import SessionUpstream
+from remote_runtime.ssh.streams.client_streams import ClientStreams
 from remote_runtime.tunnel import ports
 from remote_runtime.tunnel.port_forwarder import PortForwarder
 
+from .tunnel_machine import KINDS, LOOPBACK
+
 
 def main() -> None:
-    address, ssh_port, user, key, *targets = sys.argv[1:]
+    address, ssh_port, user, key, way, jupyter, *targets = sys.argv[1:]
     with tempfile.TemporaryDirectory() as home:
         deadline = Deadline(30)
         request = ssh.ConnectRequest(
@@ -36,9 +43,11 @@ def main() -> None:
         )
         session = ssh.connect(request)
         fronts = []
-        for target in targets:
+        for kind, target in zip(KINDS, targets, strict=True):
             front = PortForwarder(ports.bind(None))
-            front.set_upstream(SessionUpstream(session, address, int(target)), None)
+            streams = ClientStreams() if way == "streams" and kind == "jupyter" else None
+            token = Secret(json.loads(Path(jupyter).read_text())["token"]) if kind == "jupyter" else None
+            front.set_upstream(SessionUpstream(session, LOOPBACK, int(target), streams=streams), token)
             fronts.append(front)
         sys.stdout.write(" ".join(str(front.port) for front in fronts) + "\n")
         sys.stdout.flush()

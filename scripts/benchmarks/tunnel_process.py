@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 NETWORK_TOOLS = {"ssh": "openssh-client", "sshd": "openssh-server", "unshare": "util-linux", "ip": "iproute2"}
 LOAD_TOOLS = {**NETWORK_TOOLS, "wrk": "wrk", "nginx": "nginx-light", "iperf3": "iperf3", "ab": "apache2-utils"}
 DEAD_LINK_TOOLS = {**NETWORK_TOOLS, "autossh": "autossh"}
+_END_WITHIN_S = 20.0  # Jupyter ends its kernels first
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -51,7 +52,7 @@ def ended(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> Iterator[
         else:
             process.terminate()
         try:
-            process.wait(5)
+            process.wait(_END_WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
