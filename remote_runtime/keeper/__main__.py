@@ -131,6 +131,8 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         within_s=request.timeout_s,
         overrides=dict(request.overrides),
     )
+    if sys.platform != "win32":
+        signal.signal(signal.SIGCONT, lambda *_: keeper.resources.on_continued())
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)
     try:
         keeper.run()

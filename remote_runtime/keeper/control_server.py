@@ -22,6 +22,7 @@ from .runtime_record import RuntimeRecord, now
 from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
+WAIT_S = 3600.0  # for a message; the end of the connection ends it too
 STATUS_TIMEOUT_S = 3.0
 SERVER_LOG_TIMEOUT_S = 15.0
 OVERRIDE_KEYS = ("port", "extra")
@@ -76,7 +77,7 @@ class ControlServer:
         if busy_kernels:
             why = f"{busy_kernels} kernels are busy" if busy_kernels > 1 else "a kernel is busy"
             channel.send({"event": "busy", "why": why})
-            while (reply := channel.receive(1.0)) is None:
+            while (reply := channel.receive(WAIT_S)) is None:
                 pass
             if reply.get("op") != "go":
                 return
@@ -85,7 +86,7 @@ class ControlServer:
         keeper.requests.put(request, cancel=True)
         try:
             while True:
-                if (channel.receive(1.0) or {}).get("op") == "go":
+                if (channel.receive(WAIT_S) or {}).get("op") == "go":
                     request.replies.put(True)
         except (EOFError, OSError):
             request.replies.put(False)
@@ -144,7 +145,7 @@ class ControlServer:
         """Returns when the client cancels or disconnects; passes its answers on meanwhile."""
         try:
             while True:
-                reply = subscriber.channel.receive(1.0) or {}
+                reply = subscriber.channel.receive(WAIT_S) or {}
                 if reply.get("op") == "answer":
                     self.keeper.subscribers.answer(reply)
                 elif reply.get("op") == "cancel":
@@ -226,6 +227,6 @@ def _wait_for_disconnect(channel: ControlChannel) -> None:
     """Keeps the connection open until the client has received the last event and closes it."""
     try:
         while True:
-            channel.receive(1.0)
+            channel.receive(WAIT_S)
     except (EOFError, OSError):
         return

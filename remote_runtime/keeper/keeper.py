@@ -37,8 +37,9 @@ from .subscribers import ReplyProgress, Subscribers
 
 log = logging.getLogger(__name__)
 FIRST_CLIENT_TIMEOUT_S = 15.0
-REQUEST_POLL_S = 0.5
+POLL_S = 0.5
 MAX_CHECK_INTERVAL_S = 15.0
+REST_FACTOR = 4
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Keeper:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.resources = Resources()
+        self.resources = Resources(on_change=self.requests.wake)
         self.subscribers = Subscribers()
         self._keys = ssh.Keys()
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
@@ -149,13 +150,14 @@ class Keeper:
     def _keep_up(self) -> None:
         checked_at = time.monotonic()
         while not self.requests.terminated:
-            interval_s = min(MAX_CHECK_INTERVAL_S, self.profile.ssh.keepalive_s)
-            request = self.requests.next(REQUEST_POLL_S)
+            wait_s = max(0.0, checked_at + self._check_interval_s() - time.monotonic())
+            request = self.requests.next(wait_s if self.resources.tells_changes else min(POLL_S, wait_s))
             if request is not None and request.op == "down" and self._take_down(request):
                 return
             if request is not None and request.op == "up":
                 self._handle_up(request)
-            due = time.monotonic() - checked_at > interval_s or (request is not None and request.op == "check")
+            is_late = time.monotonic() - checked_at >= self._check_interval_s()
+            due = is_late or (request is not None and request.op == "check")
             apply_lookup(self.resources, self.subscribers, self.record.update)
             problem = self._find_problem(check_now=due)
             if problem is not None and not self._reconnect(*problem):
@@ -164,6 +166,11 @@ class Keeper:
                 checked_at = time.monotonic()
         self.record.update(state="down", why="the background process was stopped; Jupyter may still be running")
         self.resources.close()
+
+    def _check_interval_s(self) -> float:
+        """Until the next check of the connection to Jupyter: longer while no client is there."""
+        interval_s = min(MAX_CHECK_INTERVAL_S, self.profile.ssh.keepalive_s)
+        return interval_s if self.resources.is_in_use else REST_FACTOR * interval_s
 
     def _find_problem(self, *, check_now: bool) -> tuple[Verdict, str] | None:
         problem = self._monitor.link_problem()

@@ -187,7 +187,7 @@ class Reconnector:
             if change:
                 log.info("%s: retrying at once", change)
                 self._network_changed = True
-            elif left_s <= TICK_S:
+            elif time.monotonic() >= (self._retry_at or 0.0):
                 return None
 
     def _apply_lookup_result(self) -> None:

@@ -60,7 +60,8 @@ class RequestQueue:
         self.up_in_progress = threading.Event()
         self._lock = threading.Lock()
         self.terminated = False
-        self._queue: queue.Queue[ControlRequest] = queue.Queue()
+        self._queue: queue.Queue[ControlRequest | None] = queue.Queue()
+        self._is_woken = False
         self._queued_downs = 0
         self._termination: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(target=self._wait_for_termination, daemon=True, name="termination").start()
@@ -75,18 +76,27 @@ class RequestQueue:
     def cancel(self) -> None:
         self.cancelled.set()
 
+    def wake(self) -> None:
+        """Let ``next`` return: something other than a request has happened. For any thread."""
+        with self._lock:
+            if not self._is_woken:
+                self._is_woken = True
+                self._queue.put(None)
+
     def terminate(self) -> None:
         """To end the process. Safe in a signal handler: takes no lock that the interrupted code may hold."""
         self.terminated = True
         self._termination.put(None)  # documented as reentrant
 
     def next(self, within_s: float) -> ControlRequest | None:
-        """Returns the next request, None after ``within_s``. Clears ``cancelled`` if no interrupting one is left."""
+        """Returns the next request, None after ``within_s`` or ``wake``. Clears ``cancelled`` if no interrupting one is
+        left."""
         try:
             request = self._queue.get(timeout=0.01 if self.cancelled.is_set() else within_s)
         except queue.Empty:
             request = None
         with self._lock:
+            self._is_woken = self._is_woken and request is not None
             is_up = request is not None and request.op == "up"
             if is_up:
                 self.up_in_progress.set()
@@ -100,7 +110,10 @@ class RequestQueue:
         waiting = []
         with self._lock:
             while not self._queue.empty():
-                waiting.append(self._queue.get())
+                request = self._queue.get()
+                if request is not None:
+                    waiting.append(request)
+            self._is_woken = False
             self._queued_downs = 0
         return waiting
 
@@ -108,3 +121,4 @@ class RequestQueue:
         self._termination.get()
         with self._lock:  # `next` may be about to clear it
             self.cancelled.set()
+        self.wake()

@@ -113,9 +113,13 @@ def bind_ports(context: BringUpContext, resources: Resources, rollback: Rollback
         return resources.forwarder
     resources.close()
     rollback.push("", resources.close)
-    resources.forwarder = forwarder = PortForwarder(ports.bind(settings.local_port, remembered))
+    resources.forwarder = forwarder = PortForwarder(
+        ports.bind(settings.local_port, remembered), on_change=resources.on_change
+    )
     for extra in settings.extra:
-        resources.extra_forwarders.append(PortForwarder(ports.bind(extra.local_port), http=False))
+        resources.extra_forwarders.append(
+            PortForwarder(ports.bind(extra.local_port), http=False, on_change=resources.on_change)
+        )
     resources.exposure_reason = f"another program could listen on local port {remembered or forwarder.port} meanwhile"
     resources.preferred_port = ports.preferred(settings.local_port, remembered)
     context.record(local_port=forwarder.port)

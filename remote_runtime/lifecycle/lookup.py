@@ -22,13 +22,14 @@ NO_INSTANCE_CODES = ("instance-stopped", "instance-not-found", "instance-not-sta
 
 
 class BackgroundLookup:
-    """At most one look-up at a time, in a thread of its own."""
+    """At most one look-up at a time, in a thread of its own, which calls ``on_result`` at its end."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._results: list[Instance | Exception] = []
         self._deadline = Deadline(0.0)
         self._start_now = threading.Event()
+        self.on_result: Callable[[], None] = lambda: None
 
     @property
     def result(self) -> Instance | Exception | None:
@@ -40,7 +41,7 @@ class BackgroundLookup:
         if self._thread is not None:
             return
         self._deadline, self._start_now, self._results = Deadline(timeout_s), threading.Event(), []
-        arguments = (find, self._deadline, self._start_now, self._results)
+        arguments = (find, self._deadline, self._start_now, self._results, self.on_result)
         self._thread = threading.Thread(target=_run, args=arguments, name="look-up", daemon=True)
         self._thread.start()
 
@@ -127,6 +128,7 @@ def _run(
     deadline: Deadline,
     start_now: threading.Event,
     results: list[Instance | Exception],
+    on_result: Callable[[], None],
 ) -> None:
     start_now.wait(DELAY_S)
     try:
@@ -135,6 +137,7 @@ def _run(
         results.append(error)
         if not isinstance(error, RemoteRuntimeError):
             log.exception("internal error while finding a machine")
+    on_result()
 
 
 def _log_progress(text: str) -> None:

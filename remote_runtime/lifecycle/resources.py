@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..core.metrics import Connections, StreamStatus, Traffic
@@ -30,7 +31,9 @@ class Resources:
     the server's token, which is then replaced; empty if none can have. ``connect_count``: how often a connection was
     made; ``server_connect_count``: its value when the server was last found. ``restart_reason``: why Jupyter had to be
     started again, until it is reported. ``preferred_port``: the local port to try first, until it is reported.
-    ``forwards``: those that are open. ``streams``: connections to Jupyter that outlive the session.
+    ``forwards``: those that are open. ``streams``: connections to Jupyter that outlive the session. ``on_change`` is
+    called, in any thread, when one of them may have become unusable, when the background look-up has its result, and
+    when a client comes after a rest.
     """
 
     forwarder: PortForwarder | None = None
@@ -49,6 +52,10 @@ class Resources:
     preferred_port: int | None = None
     forwards: tuple[Forward, ...] = ()
     streams: ClientStreams = field(default_factory=ClientStreams)
+    on_change: Callable[[], None] = lambda: None
+
+    def __post_init__(self) -> None:
+        self.lookup.on_result = self.on_change
 
     def bind_ipv6(self) -> bool:
         """Listen on [::1] too, if this computer has it by now. Returns True if another program listens there: a page
@@ -106,7 +113,23 @@ class Resources:
     def attach_session(self, session: TargetSession, keepalive_s: float, address: str) -> None:
         self.session = session
         self.connect_count += 1
-        self.keepalive = Keepalive(session, keepalive_s, lambda: NetworkChangeDetector(address))
+        session.notify_closed(self.on_change)
+        self.keepalive = Keepalive(session, keepalive_s, lambda: NetworkChangeDetector(address), self.on_change)
+
+    def on_continued(self) -> None:
+        """This process was stopped, and runs again. For signal handlers: takes no lock."""
+        if self.keepalive is not None:
+            self.keepalive.on_continued()
+
+    @property
+    def tells_changes(self) -> bool:
+        """Whether ``on_change`` reports all; what it does not must be polled."""
+        return self.upstream is None or self.upstream.tells_end
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a client of Jupyter's port is connected, or one was a short while ago."""
+        return self.forwarder is not None and self.forwarder.stats.is_in_use
 
     def is_connected(self) -> bool:
         return self.session is not None and not self.session.closed

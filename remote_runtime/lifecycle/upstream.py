@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from .. import ssh
 from ..core.callbacks import Progress
@@ -22,7 +22,9 @@ PROBE_TIMEOUT_S = 10.0
 
 class OpenUpstream(Upstream, Protocol):
     """An upstream that is to be closed. ``address``: see ``core.model.format_address``. ``sibling``: the same for
-    another address on the machine."""
+    another address on the machine. ``tells_end``: the session's end is its end, else ``closed`` has to be polled."""
+
+    tells_end: ClassVar[bool]
 
     @property
     def address(self) -> tuple[str, int]: ...
@@ -101,6 +103,7 @@ class SessionUpstream:
     port: int
     plain: bool = False
     streams: ClientStreams | None = None
+    tells_end: ClassVar[bool] = True
 
     @property
     def address(self) -> tuple[str, int]:
@@ -136,6 +139,7 @@ class SshtunnelUpstream:
     tunnel: ssh.SshtunnelForwarder
     session: TargetSession
     address: tuple[str, int]
+    tells_end: ClassVar[bool] = False
 
     @property
     def closed(self) -> bool:

@@ -81,6 +81,15 @@ class Session:
         return self._transport.close_reason()
 
     @property
+    def silent_s(self) -> float:
+        """For how long nothing was received."""
+        return self._transport.packetizer.silent_s
+
+    def notify_closed(self, call: Callable[[], None]) -> None:
+        """Call it in another thread once the connection is lost or closed; at once if it is."""
+        self._transport.packetizer.notify_ended(call)
+
+    @property
     def is_fast(self) -> bool:
         """Whether it has channel pools: the server offers AES-GCM."""
         return self._transport.loop is not None

@@ -58,6 +58,7 @@ class LocalSession:
         self._environ = dict(environ)
         self.instance = None
         self.closed = False
+        self.silent_s = 0.0
         self.why_closed = ""
         self.is_fast = False
 
@@ -66,6 +67,9 @@ class LocalSession:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def notify_closed(self, call: Callable[[], None]) -> None:
+        """Never called: nothing but the caller closes it."""
 
     def login_facts(self) -> dict[str, str]:
         return {}

@@ -18,7 +18,7 @@ RETRY_S = 0.2
 
 class Acceptor:
     """Calls ``on_accept`` with each connection, in a thread that runs while the object lives. It accepts as long as
-    ``is_needed()``, which it checks again after each ``wake``."""
+    ``is_needed()``, which it checks again after each ``wake``. ``on_end``: called as the last."""
 
     def __init__(
         self,
@@ -26,11 +26,13 @@ class Acceptor:
         *,
         is_needed: Callable[[], bool],
         on_accept: Callable[[socket.socket, Address], None],
+        on_end: Callable[[], None],
         log: RateLimitedLog,
         name: str,
     ) -> None:
         self._is_needed = is_needed
         self._on_accept = on_accept
+        self._on_end = on_end
         self._log = log
         self._closing = threading.Event()
         # Files are opened here, so that the caller gets the error if that fails.
@@ -65,6 +67,12 @@ class Acceptor:
         self._wakeup_sender.close()
 
     def _run(self) -> None:
+        try:
+            self._accept_all()
+        finally:
+            self._on_end()
+
+    def _accept_all(self) -> None:
         with self._selector as selector:
             while not self._closing.is_set():
                 if not self._is_needed():

@@ -8,26 +8,37 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Literal
 
 from ..core.metrics import Connections, Traffic
 
 Address = tuple[str, int]
+REST_S = 60.0
 TLS_HANDSHAKE = b"\x16"  # RFC 8446 5.1: what https begins with
 
 
 class ConnectionStats:
-    """``http``: the port speaks HTTP, so TLS is refused."""
+    """``http``: the port speaks HTTP, so TLS is refused. ``on_use`` is called when a client comes, and none was there
+    for ``REST_S``."""
 
-    def __init__(self, port: int, *, http: bool = True) -> None:
+    def __init__(self, port: int, *, http: bool = True, on_use: Callable[[], None] = lambda: None) -> None:
         self.http = http
+        self._on_use = on_use
+        self._used_at = -REST_S
         self._port = port
         self._lock = threading.Lock()
         self._uncounted: dict[Address, bool] = {}  # whether it may wait while there is no upstream
         self._open: set[ConnectionRecord] = set()
         self._counts = {"carried": 0, "empty": 0, "tls": 0, "sent_away": 0, "without_a_file": 0}
         self._sent = self._received = 0
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a client is connected, or one was within ``REST_S``."""
+        return bool(self._open) or time.monotonic() - self._used_at < REST_S
 
     def counted(self) -> Connections:
         """The number of connections by outcome, without uncounted ones."""
@@ -75,13 +86,17 @@ class ConnectionStats:
         if came_from in self._uncounted:
             record.is_ours, record.may_wait = True, self._uncounted.pop(came_from)
         else:
+            is_first = not self.is_in_use
             self._open.add(record)  # atomic; only the sums need the lock
+            if is_first:
+                self._on_use()
         return record
 
     def close_record(self, record: ConnectionRecord) -> None:
         with self._lock:
             if record in self._open:
                 self._open.remove(record)
+                self._used_at = time.monotonic()
                 self._sent += record.sent
                 self._received += record.received
                 if record.outcome != "waiting":

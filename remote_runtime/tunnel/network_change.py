@@ -16,8 +16,8 @@ Clock = Callable[[], float]
 
 
 class NetworkChangeDetector:
-    """``peer``: the address of the link's other end. ``clocks``: during a suspend the monotonic clock stops on some
-    systems, and the wall clock may be set at any time, so both are compared."""
+    """``peer``: the address of the link's other end. ``clocks``: the monotonic one first. It stops during a suspend on
+    some systems, and the wall clock may be set at any time, so both are compared."""
 
     def __init__(
         self,
@@ -36,12 +36,13 @@ class NetworkChangeDetector:
         """Do not count the time up to now as a standstill."""
         self._last_times = [clock() for clock in self._clocks]
 
-    def poll(self) -> str:
-        """What has happened since the last ``poll`` or ``reset``, as text; empty if nothing. Call it every
-        ``TICK_S``."""
+    def poll(self, waited_s: float = TICK_S) -> str:
+        """What has happened since the last ``poll`` or ``reset``, as text; empty if nothing. ``waited_s``: how long the
+        caller meant to wait since then, at most."""
         before = self._last_times
         self.reset()
-        late_s = max(now - then for now, then in zip(self._last_times, before, strict=True)) - TICK_S
+        passed = [now - then for now, then in zip(self._last_times, before, strict=True)]
+        late_s = max(passed) - min(waited_s, passed[0])
         network, self._last_network = self._last_network, self._network(self._peer)
         if late_s > MIN_STANDSTILL_S:
             return f"this computer was suspended for {late_s:.0f} s"

@@ -29,20 +29,22 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 256
 MAX_WAIT_S = 30.0
 IDENTITY_TIMEOUT_S = 15.0
+Call = Callable[[], None]
 TOO_MANY_FILES = "this process can't open more files"
 TOO_MANY_CONNECTIONS = "too many others are there"
 
 
 class PortForwarder:
     """``http``: the port speaks HTTP, so errors are answered and TLS is refused. ``failure``: why the last connection
-    could not be forwarded. ``ipv6_taken_by``: why the port could not be bound on [::1] later."""
+    could not be forwarded. ``ipv6_taken_by``: why the port could not be bound on [::1] later. ``on_change`` is called
+    after a failure, when ``alive`` becomes False, and when a client comes after a rest."""
 
-    def __init__(self, listeners: list[socket.socket], *, http: bool = True) -> None:
+    def __init__(self, listeners: list[socket.socket], *, http: bool = True, on_change: Call = lambda: None) -> None:
         self.port: int = listeners[0].getsockname()[1]
         self.failure: RemoteRuntimeError | None = None
-        self.stats = ConnectionStats(self.port, http=http)
+        self.stats = ConnectionStats(self.port, http=http, on_use=on_change)
         self.ipv6_taken_by = ""
-        self._http = http
+        self._http, self._on_change = http, on_change
         self._listeners = listeners
         self._upstream: Upstream | None = None
         self._identity: ServerIdentity | None = None
@@ -63,6 +65,7 @@ class PortForwarder:
             listeners,
             is_needed=lambda: self._forwarder is None or self._forwarder.closed,
             on_accept=self._on_accept,
+            on_end=on_change,
             log=self._rate_limited_log,
             name=f"port-{self.port}",
         )
@@ -251,6 +254,7 @@ class PortForwarder:
     def _record_failure(self, error: RemoteRuntimeError) -> None:
         self._rate_limited_log("a connection could not be forwarded to the machine", error)
         self.failure = error
+        self._on_change()
 
     def take_back(self, client: socket.socket, record: ConnectionRecord, error: RemoteRuntimeError) -> None:
         """The forwarder has not served this client: report the error to it, or let it wait if the link is lost."""

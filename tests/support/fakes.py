@@ -89,6 +89,7 @@ class FakeSession:
         self.instance = None
         self.closed = False
         self.why_closed = ""
+        self.silent_s = 0.0
         self.is_fast = True
         self._journal = journal
         self._server = server
@@ -97,6 +98,9 @@ class FakeSession:
 
     def _spares(self, orders: dict[str, Any]) -> bool:
         return self.is_busy and bool(orders.get("spare_busy"))
+
+    def notify_closed(self, call: Callable[[], None]) -> None:
+        """No test loses it while something waits for that."""
 
     def login_facts(self) -> dict[str, str]:
         return {"host-key": "verified: ssh-ed25519 SHA256:abc", "login": "as me"}

@@ -62,6 +62,23 @@ class BoundedPacketizer(Packetizer):
         self.write_deadline = WriteDeadline()
         self.on_write_stall: Callable[[], None] = self.close
         self._sock = sock
+        self._has_ended = False
+        self._on_ended: Callable[[], None] = lambda: None
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self.last_received_at
+
+    def notify_ended(self, call: Callable[[], None]) -> None:
+        """Call it after the last ``read_message``, at once if that is over; it may be called twice."""
+        self._on_ended = call
+        if self._has_ended:
+            call()
+
+    def end(self) -> None:
+        """To be called after the last ``read_message``, in its thread."""
+        self._has_ended = True
+        self._on_ended()
 
     def write_all(self, out: Any) -> None:
         deadline = None
@@ -158,10 +175,10 @@ class FastPacketizer(BoundedPacketizer):
         except (BadPacket, Overflow) as error:
             raise paramiko.SSHException(str(error)) from error
 
-    def close_loop(self) -> None:
-        """To be called after the last ``read_message``, in its thread."""
+    def end(self) -> None:
         if self.loop is not None:
             self.loop.close()
+        super().end()
 
     # ── inside
 

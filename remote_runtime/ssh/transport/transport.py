@@ -201,8 +201,7 @@ class Transport(_ParamikoTransport):  # type: ignore[misc]  # paramiko's types l
         try:
             super().run()
         finally:
-            if isinstance(self.packetizer, FastPacketizer):
-                self.packetizer.close_loop()
+            self.packetizer.end()
 
     def _check_banner(self) -> None:
         read_version(self, self.server_text)

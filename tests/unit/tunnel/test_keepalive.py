@@ -41,12 +41,18 @@ class Link:
     why: str = ""
     asked: list[float] = field(default_factory=list)
     was_asked: threading.Event = field(default_factory=threading.Event)
+    heard_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self.heard_at
 
     def check(self, within_s: float) -> float:
         self.asked.append(within_s)
         self.was_asked.set()
         if not self.answers:
             raise SshError("ssh-unreachable", "the SSH connection is lost", "no answer")
+        self.heard_at = time.monotonic()
         return 1.0
 
     def close(self, why: str = "") -> None:
@@ -59,6 +65,10 @@ def test_sleep_is_told_by_whichever_clock_went_on() -> None:
     for monotonic, wall, told in ((TICK_S, TICK_S, False), (60, 60, True), (0.5, 60, True), (TICK_S, -3600, False)):
         scene.passes(monotonic, wall)
         assert bool(disturbances.poll()) is told, (monotonic, wall)
+    scene.passes(10, 10)
+    assert disturbances.poll(15.0) == "", "less than the caller meant to wait"
+    scene.passes(2, 32)
+    assert "30 s" in disturbances.poll(15.0), "a change woke the caller after a suspend"
     scene.passes(60, 60)
     disturbances.reset()
     assert disturbances.poll() == "", "the time passed for a reason"
@@ -99,6 +109,27 @@ def test_a_link_that_says_nothing_is_dead_within_three_intervals() -> None:
     assert "no response" in link.why
 
 
+def test_a_link_that_is_heard_is_not_asked() -> None:
+    link, other = Link(), Link()
+    pulses = [Keepalive(each, 0.2, Scene().disturbances) for each in (link, other)]
+    until = time.monotonic() + 1.0
+    while time.monotonic() < until:
+        link.heard_at = time.monotonic()
+        time.sleep(0.01)
+    for pulse in pulses:
+        pulse.stop()
+    assert other.asked, "one that is not heard is asked meanwhile"
+    assert not link.asked
+
+
+def test_a_stop_is_told_even_if_no_clock_shows_it() -> None:
+    link = Link(answers=False)
+    pulse = Keepalive(link, 3600.0, Scene().disturbances)
+    pulse.on_continued()
+    wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
+    assert "this process was stopped" in link.why
+
+
 def test_a_link_is_asked_at_once_and_given_little_time_after_sleep() -> None:
     scene, link = Scene(), Link()
     begun = threading.Event()
@@ -111,11 +142,13 @@ def test_a_link_is_asked_at_once_and_given_little_time_after_sleep() -> None:
     pulse = Keepalive(link, 3600.0, watch)
     assert begun.wait(20)
     scene.passes(600, 600)
+    pulse.on_continued()
     assert link.was_asked.wait(20)
     assert link.asked == [3.0]
     assert not link.closed
     link.answers = False
     scene.passes(0, 600)
+    pulse.on_continued()
     wait_until(lambda: link.closed, Deadline(20), every_s=0.01, what="the end of the link")
     assert "suspended" in link.why
     pulse.stop()
