@@ -11,7 +11,7 @@ import click
 
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
-from . import bridge, completion_script, doctor, down, help, logs, open, profiles, ssh, status, up
+from . import bridge, completion_script, doctor, down, help, logs, open, outputs, profiles, ssh, status, up
 from .group import OrderedGroup, examples
 from .other_names import ALIASES, SUGGESTIONS
 from .output import console
@@ -84,7 +84,7 @@ def _save_traceback() -> str:
 
 SECTIONS = {
     "Run": (up.up, down.down, open.open_, status.url, ssh.ssh),
-    "Inspect": (status.status, logs.logs, doctor.doctor, help.help_),
+    "Inspect": (status.status, logs.logs, outputs.outputs, doctor.doctor, help.help_),
     "Configure": (profiles.profiles, ssh.host_key, bridge.bridge, completion_script.completion),
 }
 

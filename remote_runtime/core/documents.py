@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .metrics import Connections, MachineLoad, StreamStatus
+    from .metrics import Connections, MachineLoad, RecordedOutputs, StreamStatus
     from .model import Runtime, TakeDownResult
 
 
@@ -63,6 +63,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "connections": _connections(runtime.connections),
         "streams": runtime.streams and _streams(runtime.streams),
         "page_requests": runtime.page_requests,
+        "outputs": runtime.outputs and _outputs(runtime.outputs),
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
 
@@ -80,6 +81,10 @@ def _load(load: MachineLoad) -> dict[str, Any]:
         if gpu["temperature_c"] is None:
             del gpu["temperature_c"]
     return document
+
+
+def _outputs(outputs: RecordedOutputs) -> dict[str, Any]:
+    return {"requests": outputs.requests, "bytes": outputs.size, "paused": outputs.paused or None}
 
 
 def _connections(connections: Connections) -> dict[str, int]:

@@ -30,6 +30,16 @@ class DiskUsage:
 
 
 @fast_dataclass(frozen=True)
+class RecordedOutputs:
+    """What kernels published while no client was there. ``requests``: that have outputs; ``size``: in bytes;
+    ``paused``: why nothing is recorded on the machine's disk now, empty if it is."""
+
+    requests: int
+    size: int
+    paused: str = ""
+
+
+@fast_dataclass(frozen=True)
 class KernelStatus:
     """``name``: the kernelspec's; ``path``: the notebook's, empty if unknown; ``last_activity``: ISO 8601 or empty."""
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
 from .fast_dataclass import fast_dataclass
-from .metrics import Connections, KernelStatus, MachineLoad, StreamStatus, Traffic
+from .metrics import Connections, KernelStatus, MachineLoad, RecordedOutputs, StreamStatus, Traffic
 
 # The bridge proves no shorter token: it could be guessed from the proof.
 MIN_TOKEN_CHARS = 16
@@ -208,7 +208,8 @@ class Runtime:
     on [::1]. ``keys``: installed public keys, which `down --purge` removes. ``page_requests``: requests of the
     profile's origins that reached the server, None if unknown. ``idle_s``: as the watchdog on the machine reported it
     last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: the machine may have
-    a remote-runtime directory. ``streams``: None where connections end with the SSH connection.
+    a remote-runtime directory. ``streams``: None where connections end with the SSH connection. ``outputs``: None
+    where none are recorded.
     """
 
     name: str
@@ -237,6 +238,7 @@ class Runtime:
     streams: StreamStatus | None = None
     page_requests: int | None = None
     idle_s: float | None = None
+    outputs: RecordedOutputs | None = None
     seen: str = ""
     folder: bool = False
     keys: tuple[InstalledKey, ...] = ()

@@ -110,6 +110,7 @@ class JupyterSettings:
     attach: AttachSettings | None = None
     packages: tuple[str, ...] = ()
     lab: Literal["auto", "never"] = "auto"
+    record_outputs: bool = True
 
 
 @fast_dataclass(frozen=True)

@@ -190,6 +190,7 @@ class ControlServer:
             connections=keeper.resources.connections(),
             page_requests=page_requests,
             idle_s=usage.idle_s,
+            outputs=usage.outputs,
         )
         server = keeper.record.runtime.server
         if server is not None and server.idle is not None and server.idle.failed != usage.idle_failed:

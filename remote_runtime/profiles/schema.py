@@ -50,7 +50,7 @@ def _check_ports_unique(values: Mapping[str, Any], keys: frozenset[str]) -> Rule
 
 def _check_attach_combination(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
     """The settings of a server that runs already cannot be changed."""
-    for name in ("install", "working_dir", "port", "env", "args", "packages", "lab"):
+    for name in ("install", "working_dir", "port", "env", "args", "packages", "lab", "record_outputs"):
         if values.get("attach") and name in keys and values.get(name) != getattr(profile.JupyterSettings(), name):
             yield name, "has no effect with `jupyter.attach`; remove one of the two"
 
@@ -166,6 +166,7 @@ JUPYTER = Section(
         Key("attach", ATTACH, "Use a Jupyter server that is already running: {port: …, token_file: …}."),
         Key("packages", ListOf(PACKAGE), "Packages to install in the private environment."),
         Key("lab", OneOf(("auto", "never")), "Install JupyterLab in the private environment, or never."),
+        Key("record_outputs", Boolean(), "Record what cells print while no page is open."),
     ),
     "The Jupyter server on the machine.",
     (_check_attach_combination,),

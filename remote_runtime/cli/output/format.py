@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,6 +62,23 @@ def reset_connections(runtime: Mapping[str, Any]) -> str:
     count = streams["reset"]
     subject = "1 connection was reset" if count == 1 else f"{count} connections were reset, the last"
     return f"{subject} {duration_since(streams['at'])} ago: {streams['why']}"
+
+
+def recorded_outputs(runtime: Mapping[str, Any]) -> str:
+    """How much was recorded while no page was open, or why nothing can be."""
+    outputs = runtime.get("outputs") or {}
+    if runtime["state"] == "down" or not outputs.get("requests"):
+        return ""
+    count = outputs["requests"]
+    requests = "1 request" if count == 1 else f"{count} requests"
+    show = f"show them: `remote-runtime outputs {shlex.quote(runtime['name'])}`"
+    return f"outputs recorded: {requests}, {size(outputs['bytes'])}; {show}"
+
+
+def recording_paused(runtime: Mapping[str, Any]) -> str:
+    outputs = runtime.get("outputs") or {}
+    why = "" if runtime["state"] == "down" else outputs.get("paused")
+    return f"outputs are not recorded while no page is open: {why}" if why else ""
 
 
 def on_for(runtime: Mapping[str, Any]) -> str:

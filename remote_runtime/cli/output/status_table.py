@@ -128,6 +128,8 @@ def _notes(runtime: Mapping[str, Any], row: Sequence[str], shown: Sequence[int])
         runtime["why"],
         format.waiting_connections(runtime),
         format.reset_connections(runtime),
+        format.recorded_outputs(runtime),
+        format.recording_paused(runtime),
     )
     notes += filter(None, texts)
     notes += [SILENT_BROWSER_NOTE] if browser_is_silent(runtime) else []

@@ -81,4 +81,14 @@ LOCAL = {
         "The folder belongs to another user, or the disk is full.",
         "Pass a file in your own folder: `remote-runtime doctor PROFILE --report FILE`.",
     ),
+    "no-outputs": CatalogueEntry(
+        "No outputs of the runtime are recorded.",
+        "A page was connected to each kernel whenever a cell printed something.",
+        "Close the page while a cell runs, or download the notebook from the page.",
+    ),
+    "notebook-not-written": CatalogueEntry(
+        "The notebook of the recorded outputs could not be written.",
+        "The folder belongs to another user, or the disk is full.",
+        "Pass a file in your own folder: `remote-runtime outputs PROFILE --notebook FILE`.",
+    ),
 }

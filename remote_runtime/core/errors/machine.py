@@ -33,6 +33,12 @@ MACHINE = {
         "JupyterLab is not installed in the environment that the server runs in.",
         "Install jupyterlab there, or use Colab: `remote-runtime open PROFILE`.",
     ),
+    "outputs-not-recorded": CatalogueEntry(
+        "The runtime does not record outputs.",
+        "`jupyter.record_outputs` is `false`, Jupyter was started by an older version of remote-runtime, or it is your "
+        "own server (`jupyter.attach`).",
+        "Set `jupyter.record_outputs: true`, then run `remote-runtime down PROFILE` and `remote-runtime up PROFILE`.",
+    ),
     "jupyter-stuck": CatalogueEntry(
         "The Jupyter server runs but does not respond.",
         "It is suspended, the machine is out of memory, or an extension blocks it. It was not restarted, to keep its "

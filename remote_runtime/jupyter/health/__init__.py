@@ -10,7 +10,7 @@ from typing import Any
 from ...core.deadline import Deadline
 from ...core.errors import HealthError, Interrupted, RemoteRuntimeError
 from ...core.fast_dataclass import fast_dataclass
-from ...core.metrics import DiskUsage, GpuLoad, KernelStatus, MachineLoad
+from ...core.metrics import DiskUsage, GpuLoad, KernelStatus, MachineLoad, RecordedOutputs
 from ...core.model import Health, Verdict
 from ...core.sanitize import clean_line
 from . import attached
@@ -84,6 +84,7 @@ class Usage:
     idle_failed: str = ""
     refused: tuple[str, ...] = ()
     kernel_list: tuple[KernelStatus, ...] = ()
+    outputs: RecordedOutputs | None = None
 
 
 def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
@@ -106,7 +107,8 @@ def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
             raise ValueError(idle_s)
         pages = sum(int(count) for count in counts)
         kernels = tuple(_kernel(kernel, kernel["state"]) for kernel in document["kernels"][:MAX_KERNELS])
-        return Usage(len(document["kernels"]), busy, pages, idle_s, _idle_failed(idle), _refused(document), kernels)
+        failed, refused = _idle_failed(idle), _refused(document)
+        return Usage(len(document["kernels"]), busy, pages, idle_s, failed, refused, kernels, _outputs(document))
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
         raise HealthError(
             "not-answering", "The bridge does not report the server's use", f"status {response.status}"
@@ -116,6 +118,14 @@ def read_usage(endpoint: Endpoint, deadline: Deadline) -> Usage:
 def _kernel(document: Mapping[str, Any], state: Any) -> KernelStatus:
     texts = (document.get("id"), document.get("name"), document.get("path"), state, document.get("last_activity"))
     return KernelStatus(*(clean_line(str(text or ""), 200) for text in texts))
+
+
+def _outputs(document: Mapping[str, Any]) -> RecordedOutputs | None:
+    """None of a server that records none, and of older bridges."""
+    outputs = document.get("outputs")
+    if outputs is None:
+        return None
+    return RecordedOutputs(_bytes(outputs["requests"]), _bytes(outputs["bytes"]), clean_line(outputs["paused"], 200))
 
 
 def _idle_failed(idle: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ LOG = "server.log"
 SOCKET = "sock"
 NEXT_TOKEN = "token.new"  # noqa: S105  # a file name, no secret
 IDLE = "idle.json"
+OUTPUTS = "outputs"
 ALIVE = "alive"
 WATCHDOG_PROGRAM = "watch.py"
 LOCK = "lock"

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any, NamedTuple
 
-RESTART_KEYS = ("python", "working_dir", "port", "env", "args", "attach")
+RESTART_KEYS = ("python", "working_dir", "port", "env", "args", "attach", "record_outputs")
 
 
 class BridgeFiles(NamedTuple):
@@ -29,7 +29,8 @@ class LaunchSpec(NamedTuple):
     unix socket is preferred. ``person``: the user asked for it; False for a reconnect. ``renew``: give it a new token,
     as another program may know the present one. ``attach``: ``port`` and ``token_file`` (None: look for it) of the
     user's own server. ``attempt``: identifies this start, so that only it can be undone. ``watchdog_source``: the
-    launcher and its modules. ``lab``: install JupyterLab into a private environment."""
+    launcher and its modules. ``lab``: install JupyterLab into a private environment. ``record_outputs``: what kernels
+    publish while no client is there."""
 
     python: str
     install: str
@@ -50,6 +51,7 @@ class LaunchSpec(NamedTuple):
     attach: dict[str, Any] | None = None
     hostnames: list[str] = ["localhost"]
     lab: bool = False
+    record_outputs: bool = False
 
     def key_digests(self) -> dict[str, str]:
         """Profile key → hash of its value, for the keys that need a new server. Hashed because ``env`` may hold

@@ -13,7 +13,7 @@ import time
 from typing import Any, NamedTuple
 
 from . import data_dir, host, kernelspec, processes, runtime_dir, server, server_client, user_settings
-from .data_dir import CONFIG, INFO, LOCK, LOG, PACKAGE, load_json, write_private
+from .data_dir import CONFIG, INFO, LOCK, LOG, OUTPUTS, PACKAGE, load_json, write_private
 from .interpreters import Interpreter
 from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
 from .login_environment import read_login_environment
@@ -29,6 +29,7 @@ BRIDGE_WAIT_S = 3.0
 # Jupyter runs on after this error, and never answers.
 CANNOT_LISTEN = re.compile(r"^\[E .*\bException in callback .*\b_bind", re.MULTILINE)
 LOG_CHECK_INTERVAL_S = 0.5
+RECORDING_NOTE = "Outputs are recorded while no page is open. `remote-runtime outputs PROFILE` shows them"
 TCP_KERNELS_NOTE = "Kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
@@ -70,7 +71,11 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
         raise
     notes += [*choice.notes, *kernelspec.overridden_notes(login.env, choice.kernel)]
     notes += user_settings.settings_notes(directory, choice.server.kind, login.env)
-    all_notes = [*notes, *([] if has_sockets else [TCP_KERNELS_NOTE])]
+    all_notes = [
+        *notes,
+        *([] if has_sockets else [TCP_KERNELS_NOTE]),
+        *([RECORDING_NOTE] if spec.record_outputs else []),
+    ]
     return running._replace(info={**running.info, "notes": all_notes})
 
 
@@ -100,6 +105,8 @@ def launch(plan: LaunchPlan, reply: ReplyWriter) -> server.ServerProcess:
             config = jupyter_config(interpreter.kind, address, token, plan.working_dir, spec)
             if plan.has_sockets:
                 config["KernelManager"] = {"transport": "ipc"}
+            if spec.record_outputs:
+                config["RemoteRuntimeBridge"] = {"outputs_dir": os.path.join(directory, OUTPUTS)}
             write_private(os.path.join(directory, CONFIG), json.dumps(config))
             reply.progress("Starting Jupyter with " + interpreter.path)
             process = spawn(plan)

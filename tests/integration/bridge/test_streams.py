@@ -97,6 +97,10 @@ def test_other_requests_are_refused(server: JupyterServer, path: str, headers: d
     assert status_of(server, path, headers) == status
 
 
+def test_a_server_that_was_not_set_up_to_record_outputs_has_none(server: JupyterServer) -> None:
+    assert http_request(server, "GET", "/api/remote-runtime/outputs", token=server.token).status == 404
+
+
 @pytest.mark.parametrize(
     "content",
     [os.urandom(4000), frames.frame(77), frames.frame(frames.DATA, 1, 1 << 40, b"x")],
