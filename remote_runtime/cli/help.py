@@ -14,7 +14,7 @@ from ..core.errors import CODES, ERROR_CLASSES, UsageError
 from .common import OutputOptions, common
 from .group import OrderedGroup, ThemedCommand, did_you_mean, examples
 from .output import console
-from .output.theme import paint
+from .output.theme import link, paint
 
 
 def _topics(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -95,6 +95,10 @@ def _code_page(code: str, meaning: str, cause: str, fix: str, exit_code: str) ->
         yield ""
         yield paint(f"{label}:", "heading", sys.stdout)
         yield from (f"  {line}" for line in console.fold_text(text, console.MAX_CHARS, 2))
+    address = console.page_address(code)
+    if address:
+        yield ""
+        yield f"{paint('See:', 'heading', sys.stdout)} {link(address, address, sys.stdout)}"
 
 
 @click.command(cls=ThemedCommand, hidden=True)

@@ -29,7 +29,7 @@ MAX_PROFILE_CHARS = 1_000_000
 
 @click.group(cls=OrderedGroup)
 def profiles() -> None:
-    """Create, show and check profiles."""
+    """Manage profiles."""
 
 
 @profiles.command(
@@ -44,11 +44,11 @@ def profiles() -> None:
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
 @click.option("--zone", help="The VM's zone.")
 @click.option("--instance", metavar="NAME", help="The VM's name.")
-@click.option("--host", help="The SSH host: a name, an address, or a Host of ~/.ssh/config.")
+@click.option("--host", help="An SSH host of ~/.ssh/config or an address.")
 @click.option("--user", metavar="LOGIN", help="The login name on the machine.")
 @click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the VM.")
-@click.option("--idle", metavar="DURATION", help="Stop the VM when it's idle for this long, such as 2h.")
-@click.option("--packages", metavar="NAMES", help="Packages for the private environment, such as `numpy pandas`.")
+@click.option("--idle", metavar="DURATION", help="Stop the VM after an idle time such as 2h.")
+@click.option("--packages", metavar="NAMES", help="Packages to install such as `numpy pandas`.")
 @click.option("--up/--no-up", "bring_up", default=None, help="Whether to run `up` then (default: ask).")
 @click.option("--force", is_flag=True, help="Replace an existing profile.")
 @common
@@ -216,7 +216,7 @@ def check(profile: tuple[str, ...], schema: bool, output: OutputOptions) -> int:
 @click.argument("profile", shell_complete=profile_names)
 @common
 def edit(profile: str, output: OutputOptions) -> int:
-    """Edit a profile, then check it.
+    """Edit and check a profile.
 
     Opens $VISUAL or $EDITOR. If the profile has problems after saving, offers to edit it again.
     """

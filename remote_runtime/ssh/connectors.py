@@ -201,7 +201,7 @@ def _resolve(host: str, port: int, family: int, deadline: Deadline) -> list[_Add
         raise ConnectFailed("unknown host", "the look-up of its name does not end") from error
     except (OSError, UnicodeError) as error:
         only = "" if family == socket.AF_UNSPEC else " for the AddressFamily of ~/.ssh/config"
-        raise ConnectFailed("unknown host", f"its name cannot be resolved{only} ({error})") from error
+        raise ConnectFailed("unknown host", f"its name can't be resolved{only} ({error})") from error
 
 
 def resolve_name(host: str, port: int, family: int, deadline: Deadline) -> list[_Address]:

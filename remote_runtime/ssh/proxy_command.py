@@ -19,7 +19,7 @@ from .transport.server_text import last_lines
 _EXIT_TIMEOUT_S = 1.0
 _MAX_STDERR_BYTES = 16 << 10
 _TICK_S = 0.2
-_CANNOT_RUN = {126: "it cannot be run", 127: "there is no such program"}
+_CANNOT_RUN = {126: "it can't be run", 127: "there is no such program"}
 
 
 def start_proxy_command(command: str, host: str, port: int, user: str, name: str) -> ProxyCommand:
@@ -41,7 +41,7 @@ def _expand_tokens(command: str, values: Mapping[str, str]) -> str:
         text = values[found[1]]
         # A host name that is a shell word of its own would be run as one.
         if not all(character.isalnum() or character in "-._:@[]%" for character in text):
-            raise SshError("ssh-config-unsupported", f"{text!r} cannot be given to ProxyCommand", command)
+            raise SshError("ssh-config-unsupported", f"{text!r} can't be given to ProxyCommand", command)
         return text
 
     return re.sub("%(.?)", value, command, flags=re.DOTALL)

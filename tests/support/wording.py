@@ -55,6 +55,13 @@ INSTEAD = {
     r"\bdo(es)? not fit\b|\bdoesn't fit\b": "expected X, got Y; X requires Y",
     r"\b[Cc]alled off\b": "cancelled",
 }
+# The same for what the program prints. Docstrings, comments and documents may be formal.
+INSTEAD_IN_MESSAGES = {r"\b[Cc]annot\b": "can't"}
+# These speak as Google does, answer programs, or have what other programs print.
+FORMAL = tuple(
+    f"remote_runtime/{place}"
+    for place in ("demo/", "bridge/", "compute/worker.py", "core/fast_dataclass.py", "jupyter/remote/run_server.py")
+)
 PATTERN = re.compile("|".join(f"(?P<w{at}>{words})" for at, words in enumerate(INSTEAD)).replace(" ", r"[\s#]+"))
 COMMENTS = re.compile(r"(?:^ *# .*\n)+|  # .*$", re.MULTILINE)
 CODE = re.compile(r"``[^`\n]*``|`[^`\n]*`|https?://\S+")
@@ -86,6 +93,25 @@ def hits(paths: Iterable[Path], root: Path = ROOT) -> Iterator[Hit]:
             for found in PATTERN.finditer(prose):
                 instead = list(INSTEAD.values())[int((found.lastgroup or "w0")[1:])]
                 yield Hit(name, line + prose.count("\n", 0, found.start()), " ".join(found[0].split()), instead)
+
+
+def message_hits(paths: Iterable[Path], root: Path = ROOT) -> Iterator[Hit]:
+    """The words of ``INSTEAD_IN_MESSAGES`` in strings that are no docstrings."""
+    for path in paths:
+        name = path.relative_to(root).as_posix()
+        if path.suffix != ".py" or not name.startswith("remote_runtime/") or name.startswith(FORMAL):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef | ast.If):
+                node.body = [each for each in node.body if not _is_docstring(each)] or [ast.Pass()]
+        for line, text in _strings(tree):
+            for words, instead in INSTEAD_IN_MESSAGES.items():
+                yield from (Hit(name, line, found[0], instead) for found in re.finditer(words, CODE.sub("``", text)))
+
+
+def _is_docstring(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def sentences(path: Path) -> Iterator[tuple[int, str]]:
@@ -122,7 +148,7 @@ def _is_text(path: Path) -> bool:
 
 
 def main(prefixes: list[str]) -> None:
-    found = list(hits(files()))
+    found = [*hits(files()), *message_hits(files())]
     lines = [str(hit) for hit in found if prefixes and hit.path.startswith(tuple(prefixes))]
     if not prefixes:
         places = Counter("/".join(hit.path.split("/")[:2]) for hit in found)

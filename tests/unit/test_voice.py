@@ -127,6 +127,7 @@ def test_each_fault_is_noticed(part: str, words: str) -> None:
 
 def test_people_read_only_words_that_they_search_for() -> None:
     assert [str(hit) for hit in wording.hits(wording.files())] == []
+    assert [str(hit) for hit in wording.message_hits(wording.files())] == []
 
 
 @pytest.mark.parametrize(

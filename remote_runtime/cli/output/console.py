@@ -108,6 +108,14 @@ def _more(error: RemoteRuntimeError) -> list[str]:
     """Where the page about the error's code is; nothing for mistakes in a command line or a profile."""
     if isinstance(error, (UsageError, Interrupted, Bug)):
         return []
+    page = page_address(error.code)
+    if page:
+        return [f"  {paint('see:', 'detail')} {link(page, page)}"]
+    return [paint(f"  more: remote-runtime help {error.code}", "detail")]
+
+
+def page_address(code: str) -> str:
+    """The page of an error code on the project's site; empty while no site is set (``setup.cfg``)."""
     from importlib import metadata  # slow, and only needed for errors
 
     try:
@@ -117,9 +125,8 @@ def _more(error: RemoteRuntimeError) -> list[str]:
     for address in addresses:
         label, _, site = address.partition(", ")
         if label == "Documentation":
-            page = f"{site.rstrip('/')}/errors/{error.code}.md"
-            return [f"  {paint('see:', 'detail')} {link(page, page)}"]
-    return [paint(f"  more: remote-runtime help {error.code}", "detail")]
+            return f"{site.rstrip('/')}/errors/{code}.md"
+    return ""
 
 
 def fold_text(text: str, max_chars: int, margin: int = 0) -> list[str]:

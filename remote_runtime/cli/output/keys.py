@@ -78,4 +78,23 @@ def _windows_key(within_s: float) -> str:
             return ""
         time.sleep(0.02)
     key = msvcrt.getwch()
-    return _WINDOWS_NAMES.get(msvcrt.getwch(), "") if key in ("\x00", "\xe0") else key
+    if key == "\x03":  # Ctrl-C, where no signal is made of it
+        raise KeyboardInterrupt
+    if key == "\x00" or (key == "\xe0" and msvcrt.kbhit()):  # alone, the latter is an à
+        return _WINDOWS_NAMES.get(msvcrt.getwch(), "")
+    return key
+
+
+def discard_typed() -> None:
+    """Forgets the keys that were pressed while nothing read them."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return
+    if sys.platform == "win32":
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+    else:
+        import termios
+
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)

@@ -15,6 +15,7 @@ from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
 from .console import say, table, warn, width
+from .keys import discard_typed
 from .progress import TerminalView
 from .theme import paint
 
@@ -57,6 +58,7 @@ class TerminalPrompts:
             raise
         finally:
             self._view.pause()
+            discard_typed()  # or it would answer the next question
         self._view.done(NAME)
 
     def prompt(self, question: str, *, default: str = "", validate: Validator) -> str:

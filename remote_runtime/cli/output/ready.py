@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ...core.sanitize import clean_line
 from . import format
-from .console import MAX_CHARS, answer, fold_text, say, say_lines
+from .console import MAX_CHARS, answer, fold_text, say, say_lines, warn
 from .theme import paint
 
 ALLOW = 'Paste this URL, then allow "Access other apps and services on this device":'
@@ -29,12 +32,14 @@ def show_ready(runtimes: Sequence[Mapping[str, Any]], *, quiet: bool, named: boo
         say("")
     for runtime in runtimes:
         if extra := format.extra_ports(runtime):
-            _warn(f"{runtime['name']}: {extra}" if named else extra[:1].upper() + extra[1:])
+            warn(f"{runtime['name']}: {extra}" if named else extra[:1].upper() + extra[1:])
     machines = " and ".join(dict.fromkeys(machine_name(runtime) for runtime in runtimes))
-    _warn(f"Connected notebooks can run any code on {machines} as you. Only connect notebooks you trust.")
+    warn(f"Connected notebooks can run any code on {machines} as you. Only connect notebooks you trust.")
     names = " ".join(shlex.quote(runtime["name"]) for runtime in runtimes)
     stop = "Ctrl-C" if foreground else f"remote-runtime down {names}"
     say(f"  Stop: {stop}     Status: remote-runtime status", "detail")
+    if not _is_on_path():
+        say("  remote-runtime isn't on your PATH: start these commands as you started this one", "detail")
 
 
 def paste_instructions() -> None:
@@ -63,6 +68,7 @@ def _show_url(runtime: Mapping[str, Any], *, named: bool, is_first: bool) -> Non
     answer(paint(url, "link", sys.stdout))
 
 
-def _warn(text: str) -> None:
-    first, *rest = fold_text(text, MAX_CHARS, 2)
-    say_lines([f"{paint('!', 'warning')} {first}", *(f"  {line}" for line in rest)])
+def _is_on_path() -> bool:
+    """Whether a shell finds the program. `uvx` changes PATH for the program alone."""
+    is_uvx = "UV" in os.environ and any(part.startswith("archive-v") for part in Path(sys.prefix).parts)
+    return not is_uvx and shutil.which("remote-runtime") is not None

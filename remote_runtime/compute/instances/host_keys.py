@@ -42,7 +42,7 @@ def read_published(api: Api, instance: Instance, raw: compute_v1.Instance, *, wa
         if exc.code == "cloud-unreachable":
             raise
         # The host keys may be known from another source.
-        api.progress(f"The host keys of {instance.name} cannot be read: {exc.why or exc.what}")
+        api.progress(f"The host keys of {instance.name} can't be read: {exc.why or exc.what}")
     return ()
 
 

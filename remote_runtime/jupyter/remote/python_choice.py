@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -100,15 +101,16 @@ class PythonSearch:
             hint = "Allow a private environment: `jupyter.install: auto`. Or set another Python: `jupyter.python`"
             return ReportedError("jupyter-missing", "Jupyter is not installed on the machine", problems, hint)
         named = probed[0].path
+        pip = f"{shlex.quote(named)} -m pip install"
         if named in self._broken:
             return ReportedError(
                 "jupyter-did-not-start",
                 f"{self._broken_package} can't be imported in {named}, the profile's jupyter.python",
                 self._broken[named],
-                f"On the machine: `{named} -m pip install --upgrade --force-reinstall jupyter_server ipykernel`",
+                f"On the machine: `{pip} --upgrade --force-reinstall jupyter_server ipykernel`",
             )  # fmt: skip
         return ReportedError("jupyter-missing", "Jupyter is not installed in the profile's jupyter.python", problems,
-                             f"On the machine: `{named} -m pip install jupyter_server ipykernel`")  # fmt: skip
+                             f"On the machine: `{pip} jupyter_server ipykernel`")  # fmt: skip
 
     def _problem_of(self, interpreter: Interpreter) -> str:
         return (

@@ -88,7 +88,7 @@ class _Agent(_AgentSSH):  # type: ignore[misc]  # paramiko's types leave out the
             try:
                 keys.append(AgentKey(self, blob, clean_line(decode_text(comment), 100)))
             except Exception as error:  # noqa: BLE001  # paramiko, cryptography and nacl each raise their own
-                log.info("a key of the agent cannot be read: %r", error)
+                log.info("a key of the agent can't be read: %r", error)
         self._keys = tuple(keys)
 
     def _send_message(self, msg: Any) -> tuple[int, paramiko.Message]:

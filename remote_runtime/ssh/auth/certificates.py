@@ -31,7 +31,7 @@ class Certificate:
             self._key = parsed.public_key().public_bytes(*openssh).decode()
             signer = parsed.signature_key().public_bytes(*openssh).decode()
         except (ValueError, UnsupportedAlgorithm) as error:
-            self._parse_error = f"cannot be read: {clean_line(str(error), 200)}"
+            self._parse_error = f"can't be read: {clean_line(str(error), 200)}"
             return
         self._blob, self._parsed = blob, parsed
         self.authority = HostKey(*signer.split()[:2])
@@ -70,7 +70,7 @@ class Certificate:
         try:
             self._parsed.verify_cert_signature()
         except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
-            return f"has a signature that cannot be verified: {clean_line(str(error), 200) or 'it is wrong'}"
+            return f"has a signature that can't be verified: {clean_line(str(error), 200) or 'it is wrong'}"
         return ""
 
 

@@ -71,7 +71,7 @@ class _ConfigReader:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return
         except OSError as error:
-            raise _refused(f"{file} cannot be read: {error.strerror}", self._host) from error
+            raise _refused(f"{file} can't be read: {error.strerror}", self._host) from error
         outer = active
         for number, line in enumerate(lines, 1):
             where = f"{file} line {number}"
@@ -154,7 +154,7 @@ class _ConfigReader:
         undecided = ""
         second_pass = any(word.lower().removeprefix("!") in ("canonical", "final") for word in words)
         if len(words) > 1 and any(word.lower().removeprefix("!") == "all" for word in words) and not second_pass:
-            raise _refused(f"{where}: Match all cannot be combined with others", self._host)
+            raise _refused(f"{where}: Match all can't be combined with others", self._host)
         rest: Iterator[str] = iter(words)
         for word in rest:
             criterion = word.lower().removeprefix("!")
@@ -194,5 +194,5 @@ def _matches_patterns(text: str, patterns: list[str]) -> bool:
 
 
 def _refused(why: str, host: str) -> SshError:
-    what = f"The SSH configuration for {host} cannot be read without OpenSSH's client"
+    what = f"The SSH configuration for {host} can't be read without OpenSSH's client"
     return SshError("ssh-config-unsupported", what, why, "Install OpenSSH's client: the command `ssh`")

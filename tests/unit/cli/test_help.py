@@ -61,7 +61,7 @@ SHORT_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in list(SHORT_TEXTS)[1:] if "profiles" not in name])
+@pytest.mark.parametrize("name", list(SHORT_TEXTS)[1:])
 def test_no_shell_cuts_what_it_shows_beside_a_name(name: str) -> None:
     """click ends the text of a command after 45 characters, and its script for fish cuts all texts at a comma."""
     assert 0 < len(SHORT_TEXTS[name]) <= 44

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,9 +18,12 @@ from remote_runtime.cli import cli, main
 from remote_runtime.cli.other_names import ALIASES, SUGGESTIONS
 from remote_runtime.core import file_lock
 from remote_runtime.core.deadline import Deadline
+from remote_runtime.core.documents import runtime_document
 from remote_runtime.core.errors import CODES
-from remote_runtime.core.model import Runtime
-from remote_runtime.state import store
+from remote_runtime.core.model import Runtime, Secret
+from remote_runtime.state import ipc, store
+from tests.support.clients.terminal_user import at_a_terminal
+from tests.unit.cli.test_status_table import SERVER
 
 Captured = pytest.CaptureFixture[str]
 
@@ -123,6 +129,41 @@ def test_the_only_running_runtime_need_not_be_named(capsys: Captured, running: E
     assert "of one" in run(capsys, "logs")[1]
     for command in ("url", "open"):
         assert "one is starting" in run(capsys, command)[2]
+
+
+def test_the_url_is_printed_while_the_runtime_is_reconnecting(capsys: Captured, state: store.StateDir) -> None:
+    state.path.mkdir(mode=0o700)
+    server = replace(SERVER, token=Secret("abc"))
+    runtime = Runtime("one", "/one.yaml", {"kind": "ssh"}, "c", state="reconnecting", local_port=8888, server=server)
+
+    def reply(channel: ipc.ControlChannel) -> None:
+        channel.receive(5.0)
+        channel.send({"runtime": runtime_document(runtime)})
+
+    lock = file_lock.locked(state.file_path("one", "alive"), Deadline(5.0))
+    with lock, ipc.serve(state, "one", reply):
+        store.save(state, runtime)
+        code, printed, message = run(capsys, "url")
+        assert (code, printed) == (0, "http://localhost:8888/?token=abc\n")
+        assert "one is reconnecting; this URL works again when it is ready" in message
+        assert json.loads(run(capsys, "url", "--json")[1])["state"] == "reconnecting"
+
+
+@pytest.mark.parametrize(
+    ("command", "question", "refusal"),
+    [("up", "Start two? [Y/n]", "Nothing was started."), ("down", "Stop one? [y/N]", "Nothing was stopped.")],
+)
+def test_a_name_that_is_left_out_is_proposed_and_nothing_happens_without_a_yes(
+    command: str, question: str, refusal: str, running: ExitStack, state: store.StateDir
+) -> None:
+    folder = state.path.parent / "config" / "profiles"
+    folder.mkdir(parents=True)
+    (folder / "two.yaml").write_text("version: 1\ntarget: {kind: local}\n")
+    with at_a_terminal([sys.executable, "-m", "remote_runtime", command], os.environ) as person:
+        person.sees(question)
+        person.types("n")
+        assert person.waits() == 130
+    assert refusal in person.shown
 
 
 def test_several_running_runtimes_are_listed(capsys: Captured, running: ExitStack, state: store.StateDir) -> None:

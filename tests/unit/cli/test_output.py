@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,7 +201,33 @@ def test_columns_are_aligned_by_their_widest_cell() -> None:
     assert console.table(("A", "B"), [("long cell", "x"), ("y", "z")]) == "A          B\nlong cell  x\ny          z"
 
 
-def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured) -> None:
+@pytest.fixture
+def on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell finds the program."""
+    program = tmp_path / "remote-runtime"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.delenv("UV", raising=False)
+
+
+def test_commands_that_a_shell_would_not_find_are_not_proposed_without_a_word(
+    capsys: Captured, monkeypatch: pytest.MonkeyPatch, on_path: None
+) -> None:
+    note = "remote-runtime isn't on your PATH: start these commands as you started this one"
+    show_ready([runtime()], quiet=False, named=False)
+    assert note not in capsys.readouterr().err
+    monkeypatch.setenv("UV", "/usr/bin/uv")
+    monkeypatch.setattr(sys, "prefix", "/home/me/.cache/uv/archive-v0/x1y2")  # as `uvx` runs it
+    show_ready([runtime()], quiet=False, named=False)
+    assert note in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", "")
+    show_ready([runtime()], quiet=False, named=False)
+    assert note in capsys.readouterr().err
+
+
+def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captured, on_path: None) -> None:
     show_ready([runtime()], quiet=False, named=False)
     assert capsys.readouterr() == (
         f"http://localhost:8888/?token={TOKEN}\n",
