@@ -17,6 +17,7 @@ NAMES = (
     "silent-clients",
     "patience",
     "servers",
+    "spool",
 )
 
 

@@ -60,13 +60,17 @@ class _Segment:
     def append(self, content: bytes) -> int:
         """Returns where ``content`` begins. Raises ``OSError``."""
         at, left = self.size, memoryview(content)
-        while left:
-            self._file.seek(self.size)
-            written = self._file.write(left)
-            left = left[written:]
-            self.size += written
-            self._budget.on_disk += written
         self.chunk_count += 1
+        try:
+            while left:
+                self._file.seek(self.size)
+                written = self._file.write(left)
+                left = left[written:]
+                self.size += written
+                self._budget.on_disk += written
+        except OSError:
+            self.release_chunk()
+            raise
         return at
 
     def read(self, at: int, size: int) -> bytes:

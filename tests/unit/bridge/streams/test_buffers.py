@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +79,18 @@ def test_a_full_spool_is_an_error_that_says_so() -> None:
         buffer.append(bytes(1 << 20), spool_above=0)
     with pytest.raises(SpoolFull, match="3 MB wait on disk"):
         buffer.append(b"x", spool_above=0)
+
+
+def test_a_write_that_fails_in_the_middle_leaves_nothing_on_disk() -> None:
+    budget = SpoolBudget()
+    buffer, before = SendBuffer(budget), resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(SpoolFull, match="File too large"):
+            buffer.append(bytes(5000), spool_above=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert budget.on_disk == 0
 
 
 def test_a_spool_that_cannot_be_written_is_an_error_that_says_why() -> None:
