@@ -45,7 +45,7 @@ class Caller:
         self.started.append(instance)
         self.requests_before_started = len(self.emulator.exchanges)
 
-    def find(self, target: GceTarget = TARGET, *, within_s: float = 20.0, host_keys_within_s: float = 5.0) -> Instance:
+    def find(self, target: GceTarget = TARGET, *, within_s: float = 20.0, host_keys_within_s: float = 0.0) -> Instance:
         return handlers.find(
             target,
             progress=self.tell,
@@ -113,7 +113,7 @@ def test_a_stopped_instance_is_started_after_the_caller_recorded_what_to_undo() 
 
 def test_a_suspended_instance_is_resumed() -> None:
     with caller(Vm("gpu-box", status="SUSPENDED")) as ask:
-        found = ask.find(host_keys_within_s=0.0)
+        found = ask.find()
         methods = {exchange.method_id for exchange in ask.emulator.exchanges}
     assert (found.status, found.started_from) == ("RUNNING", "SUSPENDED")
     assert "compute.instances.resume" in methods
@@ -123,7 +123,7 @@ def test_a_suspended_instance_is_resumed() -> None:
 def test_an_instance_that_is_stopping_is_waited_for_and_then_started() -> None:
     with caller(Vm("gpu-box", status="STOPPING")) as ask:
         ask.emulator.cloud.set_status("gpu-box", "TERMINATED", after_s=0.5)
-        found = ask.find(host_keys_within_s=0.0)
+        found = ask.find()
     assert found.started_from == "TERMINATED"
     assert "Waiting for gpu-box to stop, to start it again (STOPPING)" in ask.told
 
@@ -131,7 +131,7 @@ def test_an_instance_that_is_stopping_is_waited_for_and_then_started() -> None:
 def test_an_instance_that_someone_else_starts_is_waited_for_and_not_ours_to_undo() -> None:
     with caller(Vm("gpu-box", status="STAGING")) as ask:
         ask.emulator.cloud.set_status("gpu-box", "RUNNING", after_s=0.5)
-        found = ask.find(host_keys_within_s=0.0)
+        found = ask.find()
     assert found.started_from is None
     assert ask.started == []
     assert "Waiting for gpu-box to run (STAGING)" in ask.told
@@ -440,7 +440,7 @@ def test_a_start_that_takes_too_long_says_what_it_waited_for() -> None:
 
 def test_a_start_that_takes_longer_than_a_held_request_tells_how_it_goes() -> None:
     with caller(Vm("gpu-box"), delays=Delays(start_s=3.6)) as ask:
-        found = ask.find(host_keys_within_s=0.0)
+        found = ask.find()
     assert found.status == "RUNNING"
     assert any(text.startswith("Starting gpu-box (STAGING), ") for text in ask.told)
 
