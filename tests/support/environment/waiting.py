@@ -8,17 +8,21 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+PAUSE_S = 0.02
 
 
 def eventually(probe: Callable[[], T | None], *, within_s: float = 30.0, what: str = "") -> T:
-    """The first true answer of ``probe``; a failure names ``what`` and the last answer."""
+    """The first true answer of ``probe``; a failure names ``what`` and the last answer. A probe that takes long, such
+    as a command, is tried less often: what it asks about needs the processor too."""
     until = time.monotonic() + within_s
     while True:
+        began = time.monotonic()
         answer = probe()
-        if answer or time.monotonic() > until:
+        ended = time.monotonic()
+        if answer or ended > until:
             assert answer, f"{what or probe} not within {within_s} s: {answer!r}"
             return answer
-        time.sleep(0.02)
+        time.sleep(max(PAUSE_S, ended - began))
 
 
 def free_port() -> int:
