@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import json
@@ -260,6 +261,7 @@ def main() -> None:
     if modules:
         os.environ["PYTHONPATH"] = modules
     hide_ping_warning()
+    gc.set_threshold(20_000, 50)  # importing makes no garbage: with 700, a quarter of a start goes to looking for it
     import_lazily(GRAMMAR_MODULE, "is_valid_syntax")
     if kind == "notebook6":
         from notebook.notebookapp import NotebookApp as App
