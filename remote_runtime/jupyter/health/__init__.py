@@ -129,7 +129,7 @@ def _outputs(document: Mapping[str, Any]) -> RecordedOutputs | None:
 
 
 def _idle_failed(idle: Mapping[str, Any]) -> str:
-    """Also when its last check is too old: it checks at least every 30 s."""
+    """Also when its last check is too old: it checks at least every minute."""
     age_s = float(idle.get("age_s") or 0.0)
     if age_s > MAX_WATCHDOG_AGE_S:
         return f"its idle watchdog has not checked for {round(age_s / 60)} minutes"

@@ -19,7 +19,7 @@ from .reply import ReportedError
 from .request import IdleRule
 
 RULE_FILE, PROGRAM_FILE = "watchdog.json", WATCHDOG_PROGRAM
-MAX_CHECK_INTERVAL_S, RETRY_S, START_TIMEOUT_S = 30.0, 300.0, 15.0
+RETRY_S, START_TIMEOUT_S = 300.0, 15.0
 # More than a correction of the clock, less than a suspension.
 MAX_CLOCK_JUMP_S = 5.0
 # More than a check, a pause and an attempt to stop the machine take together.
@@ -154,8 +154,13 @@ def main(directory: str, rule_document: dict[str, Any]) -> int:
                 return 0
             _save(directory, {**state, "failed": failure})
             not_before = time.monotonic() + RETRY_S
-        time.sleep(max(0.5, min(MAX_CHECK_INTERVAL_S, rule.after_s / 4)))
+        time.sleep(check_interval_s(rule.after_s))
     return 0
+
+
+def check_interval_s(after_s: float) -> float:
+    """The pause between two checks; the longer the rule waits, the less it matters that one comes late."""
+    return max(0.5, min(after_s / 4, 30.0 if after_s < 3600 else 60.0))
 
 
 def _apply_rule(directory: str, rule: IdleRule, *, accepted: bool) -> str | None:

@@ -18,6 +18,7 @@ LINUX = sys.platform.startswith("linux")
 MAX_FILE_BYTES = 1 << 17
 MAX_OUTPUT_BYTES = 1 << 16
 KILL_WAIT_S = 1.0
+READ_BYTES = 1 << 16
 
 
 def own_uid() -> int:
@@ -133,11 +134,17 @@ def read_environment(pid: int) -> dict[str, str]:
 
 def read_text(path: str, max_bytes: int = MAX_FILE_BYTES, errors: str = "replace") -> str:
     """The start of a file; empty when it cannot be read."""
+    content = b""
     try:
-        with open(path, "rb") as handle:
-            return handle.read(max_bytes).decode("utf-8", errors)
+        with open(path, "rb", buffering=0) as handle:  # unbuffered: the idle watchdog reads thousands
+            while len(content) < max_bytes:
+                part = handle.read(min(READ_BYTES, max_bytes - len(content)))
+                if not part:
+                    break
+                content += part
     except OSError:
         return ""
+    return content.decode("utf-8", errors)
 
 
 def boot_id() -> str:

@@ -25,7 +25,7 @@ from typing import Any, TextIO
 # grammars when it is imported: 2 s, three quarters of a server's start. Remove import_lazily when jsonschema imports it
 # late, or uses a package that does: https://github.com/python-jsonschema/jsonschema/issues/1428
 GRAMMAR_MODULE = "rfc3987_syntax"
-ALIVE_INTERVAL_S = 20.0
+ALIVE_INTERVAL_S = 60.0  # a third of `host.ALIVE_TIMEOUT_S`
 PING_WARNING = "The websocket_ping_timeout (90000) cannot be longer than the websocket_ping_interval (30000)"
 
 
