@@ -248,11 +248,13 @@ def _handle_event(event: Message, name: str, view: View, channel: ControlChannel
 
 
 def _wait_until_down(channel: ControlChannel, name: str, context: CommandContext) -> None:
-    """Wait until the runtime is stopped, or stop it on Ctrl-C. Raises ``LocalError``: ``keeper-died``, or
-    ``left-behind`` when something could not be removed."""
+    """Wait until the runtime is stopped, or stop it on Ctrl-C; report outages meanwhile. Raises ``LocalError``:
+    ``keeper-died``, or ``left-behind`` when something could not be removed."""
     with suppress(EOFError, OSError):  # the keeper has exited; its state file says why
         while not context.cancelled.is_set():
-            channel.receive(0.2)
+            event = channel.receive(0.2)
+            if event is not None and event["event"] == "outage":
+                context.view.note(name, event["text"])
         context.view.step(name, f"Stopping {name}", f"Stopped {name}")
         channel.send({"op": "cancel"})
     wait_for_exit(context.state, name, ROLLBACK_TIMEOUT_S)

@@ -140,9 +140,8 @@ class Keeper:
         self.record.save_last_run(self.remembered_port)
         since = runtime.since if self.has_been_ready else now()
         record = self.record.update if self.has_been_ready else self.record.save_or_fail
-        streams = self.resources.stream_status()
-        changes = {"rtt_ms": result.rtt_ms, "unfinished": False, "since": since, "streams": streams}
-        record(state="ready", why="", last_error=None, seen="", **changes)
+        facts = {"rtt_ms": result.rtt_ms, "streams": self.resources.stream_status(), "since": since}
+        record(state="ready", why="", last_error=None, seen="", unfinished=False, **facts)
         self._previous = None
         log.info("ready on local port %s", runtime.local_port)
         self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
@@ -188,6 +187,7 @@ class Keeper:
         log.warning("%s: %s", verdict, why)
         self.record.update(state=verdict, why=why, seen=now(), streams=self.resources.stream_status())
         outage = results.Outage(self.resources, why)
+        self.subscribers.send({"event": "outage", "text": outage.begin_text()})
         if not self._monitor.is_jupyter_listening():
             self.resources.pause_forwarding()
         reconnector = Reconnector(self.resources, self.requests, self.record, self._repair_context)
@@ -195,7 +195,7 @@ class Keeper:
             while True:
                 outcome = reconnector.run()
                 if isinstance(outcome, Health):
-                    outage.finish(self.record)
+                    self.subscribers.send({"event": "outage", "text": outage.finish(self.record)})
                     self._on_ready(outcome)
                     return True
                 if isinstance(outcome, RemoteRuntimeError):

@@ -48,9 +48,18 @@ class Outage:
         self._why = why
         self._began_at = now()
         self._began_s = time.time()
+        status = resources.stream_status()
+        self._resets_before = status.reset if status is not None else 0
 
-    def finish(self, record: RuntimeRecord) -> None:
-        """Saves the outage; counts a reconnect if there is a new connection or a new server."""
+    def begin_text(self) -> str:
+        """For a person who watches."""
+        waiting = self._waiting()
+        connections = f"; {_count(waiting)} {'waits' if waiting == 1 else 'wait'}" if waiting else ""
+        return f"Reconnecting: {self._why}{connections}"
+
+    def finish(self, record: RuntimeRecord) -> str:
+        """Saves the outage; counts a reconnect if there is a new connection or a new server. Returns the result for a
+        person who watches."""
         lasted_s = round(max(0.0, time.time() - self._began_s), 1)
         is_new_link = self._link_before != _link_of(self._resources)
         reconnects = record.runtime.reconnects + is_new_link
@@ -60,6 +69,18 @@ class Outage:
         if restarted:
             log.warning("%s", restarted)
         log.info("ready again after %s s (%s)", lasted_s, self._why)
+        status = self._resources.stream_status()
+        resets = status.reset - self._resets_before if status is not None else 0
+        lost = f"; {_count(resets)} {'was' if resets == 1 else 'were'} reset: {status.why}" if status and resets else ""
+        return f"Reconnected after {lasted_s:.0f} s{lost}"
+
+    def _waiting(self) -> int:
+        status = self._resources.stream_status()
+        return status.waiting if status is not None else 0
+
+
+def _count(connections: int) -> str:
+    return f"{connections} open connection{'' if connections == 1 else 's'}"
 
 
 def _link_of(resources: Resources) -> tuple[int, int]:

@@ -49,8 +49,8 @@ def waiting_connections(runtime: Mapping[str, Any]) -> str:
     count = streams.get("waiting", 0)
     if not count or runtime["state"] == "down":
         return ""
-    subject = "1 open connection waits" if count == 1 else f"{count} open connections wait"
-    return f"{subject} for the SSH connection (since {duration_since(streams['since'])}); no reload is needed"
+    subject = "1 open connection is" if count == 1 else f"{count} open connections are"
+    return f"{subject} waiting ({duration_since(streams['since'])}) and will continue after the reconnect"
 
 
 def reset_connections(runtime: Mapping[str, Any]) -> str:

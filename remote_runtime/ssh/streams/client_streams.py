@@ -228,7 +228,7 @@ class ClientStreams:
 
     def _on_detached(self) -> None:
         self._detached_at = _now()
-        log.info("%d connections wait for the SSH connection", len(self.session.streams))
+        log.info("%d connections wait", len(self.session.streams))
 
     def _on_reset(self, stream: ResumableStream, why: str) -> None:
         log.info("a connection was reset: %s", why)
