@@ -87,6 +87,7 @@ class StreamServer:
         self._timeouts = timeouts
         self._on_session = on_session
         self._members: Dict[str, _Member] = {}
+        self._timers: Dict[str, object] = {}
         self._max_streams = min(MAX_STREAMS, _max_descriptors() * 3 // 8)  # each has two
         self.last_heard: Optional[datetime] = None
 
@@ -131,7 +132,7 @@ class StreamServer:
             if len(self._members) >= MAX_SESSIONS:
                 del self._members[self._unused()]
             member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
-            self._expire_later(session_id)
+            self._check_later(session_id, self._timeouts.other_s)
             self._on_session()
         for carrier in list(member.session.carriers):
             if hello.generation > member.generation or carrier.number == hello.carrier:
@@ -144,9 +145,8 @@ class StreamServer:
         if member is None:  # replaced since it was joined
             sock.close()
             return
-        session = member.session
-        session.attach(Carrier(session, CarrierSocket(sock), number))
-        IOLoop.current().call_later(self._timeouts.silence_s, lambda: self._check_silence(session))
+        self._check_later(session_id, self._timeouts.silence_s)
+        member.session.attach(Carrier(member.session, CarrierSocket(sock), number))
 
     def _no_room(self) -> str:
         carriers = sum(len(session.carriers) for session in self.sessions)
@@ -165,7 +165,7 @@ class StreamServer:
             call_later=IOLoop.current().call_later,
             budget=self._budget,
             open_local=lambda number: self._open_local(session),
-            on_detached=lambda: self._expire_later(session_id),
+            on_detached=lambda: self._check_later(session_id, self._timeouts.other_s),
         )
         return session
 
@@ -196,34 +196,40 @@ class StreamServer:
         server.handle_stream(stream, address)
         return local
 
-    def _check_silence(self, session: StreamSession) -> None:
-        last = max((carrier.last_received_at for carrier in session.carriers), default=None)
-        if last is None:
-            return
-        left_s = last + self._timeouts.silence_s - time.monotonic()
-        if left_s > 0:
-            IOLoop.current().call_later(left_s, lambda: self._check_silence(session))
-            return
-        for carrier in list(session.carriers):
-            session.lose(carrier, f"the client has sent nothing for {self._timeouts.silence_s:.0f} s")
+    def _check_later(self, session_id: str, delay_s: float) -> None:
+        """One timer for each session: a link that comes and goes leaves none behind."""
+        loop = IOLoop.current()
+        if session_id in self._timers:
+            loop.remove_timeout(self._timers[session_id])
+        self._timers[session_id] = loop.call_later(delay_s, lambda: self._check(session_id))
 
-    def _expire_later(self, session_id: str) -> None:
-        for grace_s in (self._timeouts.other_s, self._timeouts.websocket_s):
-            IOLoop.current().call_later(grace_s + 1, lambda: self._expire(session_id))
-
-    def _expire(self, session_id: str) -> None:
-        """Reset the streams of a client that was detached for too long, and forget a session without streams."""
-        member = self._members.get(session_id)
-        if member is None or member.session.detached_since is None:
+    def _check(self, session_id: str) -> None:
+        """Give up a client that is silent, reset the streams of one that was away for too long, and forget a session
+        without streams."""
+        del self._timers[session_id]
+        member, now = self._members.get(session_id), time.monotonic()
+        if member is None:
             return
-        away_s = time.monotonic() - member.session.detached_since
+        session, timeouts = member.session, self._timeouts
+        if session.detached_since is None:
+            left_s = max(each.last_received_at for each in session.carriers) + timeouts.silence_s - now
+            if left_s > 0:
+                self._check_later(session_id, left_s)
+                return
+            for carrier in list(session.carriers):  # with the last one the session is detached, and checked again
+                session.lose(carrier, f"the client has sent nothing for {timeouts.silence_s:.0f} s")
+            return
+        away_s = now - session.detached_since
 
         def is_over(stream: ResumableStream) -> bool:
-            return away_s > (self._timeouts.websocket_s if stream.is_websocket else self._timeouts.other_s)
+            return away_s >= (timeouts.websocket_s if stream.is_websocket else timeouts.other_s)
 
-        member.session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
-        if not member.session.streams and away_s > self._timeouts.other_s:
+        session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
+        if not session.streams and away_s >= timeouts.other_s:
             del self._members[session_id]
+        else:
+            end_s = timeouts.other_s if away_s < timeouts.other_s else timeouts.websocket_s
+            self._check_later(session_id, end_s - away_s)
 
 
 def _max_descriptors() -> int:
