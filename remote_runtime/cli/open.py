@@ -39,7 +39,8 @@ def open_(profile: str, lab: bool, copy: bool, output: OutputOptions) -> int:
             raise
         # The user may sit at another computer, so print what they need there.
         shown_url, opened = (url.replace("/?", "/lab?", 1) if lab else url), None
-        hint = f"Open {'the URL above' if lab else COLAB_URL} in a browser on this computer; BROWSER names one"
+        page = "the URL above" if lab else COLAB_URL
+        hint = f"Open {page} in a browser on this computer, or set BROWSER to the command of a browser"
         errors["open"] = LocalError(error.code, error.what, error.why, hint)
     finally:
         context.view.pause()

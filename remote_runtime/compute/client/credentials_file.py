@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .credential_sources import LOGIN_COMMAND, LOGIN_HINT
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 MAX_FILE_BYTES = 1 << 20
 MAX_PATH_CHARS = 300
+CLI_PAGE = "https://cloud.google.com/sdk/docs/install"
 # The fields that google-auth requires of each type (google.auth._default); text, except for OBJECT_FIELDS.
 REQUIRED_FIELDS = {
     "authorized_user": ("client_id", "client_secret", "refresh_token"),
@@ -43,7 +45,9 @@ def unusable_error(environ: Mapping[str, str], kind: str) -> CloudError:
     if os.path.lexists(path):
         return _error(f"{path} {find_problem(path) or _unsupported(kind)}", LOGIN_HINT)
     where = path_if_safe(str(path)) or f"{path.name} in the folder of CLOUDSDK_CONFIG"
-    return _error(f"{VARIABLE} is not set, and {where} does not exist", LOGIN_HINT)
+    has_gcloud = shutil.which("gcloud", path=environ.get("PATH")) is not None
+    hint = LOGIN_HINT if has_gcloud else f"Install the Google Cloud CLI ({CLI_PAGE}), then run `{LOGIN_COMMAND}`"
+    return _error(f"{VARIABLE} is not set, and {where} does not exist", hint)
 
 
 def path_if_safe(path: str) -> str:

@@ -155,9 +155,9 @@ def missing_packages_notes(kernel: Interpreter, *, is_private: bool) -> list[str
         return []
     names = " or ".join(filter(None, [", ".join(lacking[:-1]), lacking[-1]]))
     if is_private:
-        return [f"This environment has no {names}. Add them with jupyter.packages, or use another Python with "
-                "jupyter.python"]  # fmt: skip
-    return [f"{kernel.path} has no {names}. Install them there, or use another Python with jupyter.python"]
+        return [f"This environment has no {names}. Add them to jupyter.packages in the profile, or set another "
+                "Python as jupyter.python"]  # fmt: skip
+    return [f"{kernel.path} has no {names}. Install them there, or set another Python as jupyter.python in the profile"]
 
 
 def last_line(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from remote_runtime.compute.client import credentials
+from remote_runtime.compute.client import credentials, credentials_file
 from remote_runtime.compute.iap.session import AccessTokens
 from remote_runtime.core.errors import CloudError
 from remote_runtime.state.log_file import redact
@@ -119,6 +119,21 @@ def test_a_variable_that_names_no_file_is_named_itself(
     assert why in error.why
     assert VARIABLE in error.why
     assert VARIABLE in error.hint
+
+
+def test_where_gcloud_is_not_installed_the_hint_says_where_to_get_it(no_others: Path, tmp_path: Path) -> None:
+    program = tmp_path / "gcloud"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    environ = {"CLOUDSDK_CONFIG": str(no_others)}
+    with_it = credentials_file.unusable_error({**environ, "PATH": str(tmp_path)}, "")
+    assert with_it.hint == credentials.LOGIN_HINT
+    without = credentials_file.unusable_error({**environ, "PATH": ""}, "")
+    assert without.why == with_it.why
+    assert without.hint == (
+        "Install the Google Cloud CLI (https://cloud.google.com/sdk/docs/install), then run "
+        "`gcloud auth application-default login`"
+    )
 
 
 def test_what_is_to_be_done_fits_what_was_set(no_others: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,10 +161,10 @@ def test_an_environment_that_was_never_complete_is_removed_and_a_complete_one_is
 @pytest.mark.parametrize(
     ("missing", "frameworks", "is_private", "note"),
     [
-        (("numpy", "pandas", "torch"), (), True, "This environment has no numpy, pandas or torch. Add them with "
-         "jupyter.packages, or use another Python with jupyter.python"),
-        (("pandas", "torch"), ("jax",), False, "/x/python has no pandas. Install them there, or use another Python "
-         "with jupyter.python"),
+        (("numpy", "pandas", "torch"), (), True, "This environment has no numpy, pandas or torch. Add them to "
+         "jupyter.packages in the profile, or set another Python as jupyter.python"),
+        (("pandas", "torch"), ("jax",), False, "/x/python has no pandas. Install them there, or set another Python "
+         "as jupyter.python in the profile"),
         (("torch",), (), True, ""),
         ((), ("torch",), False, ""),
     ],
