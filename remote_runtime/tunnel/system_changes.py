@@ -83,7 +83,8 @@ class SystemChanges:
     def listen(self) -> None:
         """Ask the system to report changes."""
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # forbidden here
+            # Forbidden here, or a Python that was built without ctypes.
+            with contextlib.suppress(OSError, ImportError, AttributeError):
                 self._open_events()
         self.is_reported = self._netlink is not None and self._clock_fd is not None
 

@@ -103,9 +103,11 @@ def _plain_ssh(world: World, sshd: Sshd) -> Iterator[int]:
 
 
 def _report(usages: dict[str, Usage], minutes: float, *, threads: bool) -> int:
-    lines = ["| | switches a minute | CPU a minute, s | RSS, MB | PSS, MB |", "| --- | --- | --- | --- | --- |"]
+    head = ("", "switches a minute", "involuntary of them", "CPU a minute, s", "RSS, MB", "PSS, MB")
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, usage in usages.items():
-        numbers = (usage.switches / minutes, usage.cpu_s / minutes, usage.rss_mb, usage.pss_mb)
+        counts = (usage.switches / minutes, usage.involuntary / minutes, usage.cpu_s / minutes)
+        numbers = (*counts, usage.rss_mb, usage.pss_mb)
         lines.append(f"| {name} | {' | '.join(f'{number:.3g}' for number in numbers)} |")
         if threads:
             lines += [f"    {thread}: {count / minutes:.3g}" for thread, count in usage.by_thread.items()]
@@ -120,11 +122,11 @@ def _missed(usages: dict[str, Usage], minutes: float) -> Iterator[str]:
     keeper = usages[KEEPER]
     bridge_switches = usages[SERVER].switches - usages[PLAIN_SERVER].switches
     for name, value, limit in (
-        ("switches of the keeper", keeper.switches / minutes, MAX_KEEPER_SWITCHES),
-        ("the keeper's CPU, s", keeper.cpu_s / minutes, MAX_KEEPER_CPU_S),
+        ("switches of the keeper a minute", keeper.switches / minutes, MAX_KEEPER_SWITCHES),
+        ("the keeper's CPU a minute, s", keeper.cpu_s / minutes, MAX_KEEPER_CPU_S),
         ("the keeper's memory, MB", keeper.rss_mb, MAX_KEEPER_MB),
-        ("switches of the bridge", bridge_switches / minutes, MAX_OTHER_SWITCHES),
-        ("switches of the watchdog", usages[WATCHDOG].switches / minutes, MAX_OTHER_SWITCHES),
+        ("switches of the bridge a minute", bridge_switches / minutes, MAX_OTHER_SWITCHES),
+        ("switches of the watchdog a minute", usages[WATCHDOG].switches / minutes, MAX_OTHER_SWITCHES),
     ):
         if value > limit:
-            yield f"{name}: {value:.3g} a minute, goal {limit:g}"
+            yield f"{name}: {value:.3g}, goal {limit:g}"

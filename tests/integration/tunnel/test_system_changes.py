@@ -60,6 +60,13 @@ def test_another_thread_ends_the_wait(changes: SystemChanges) -> None:
     assert time.monotonic() - began < LONG_S / 2
 
 
+def test_a_python_without_ctypes_looks_every_tick(changes: SystemChanges, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    changes.listen()
+    assert not changes.is_reported
+    assert changes.wait(LONG_S) == TICK_S
+
+
 def test_a_system_that_tells_nothing_is_looked_at_every_tick(changes: SystemChanges) -> None:
     began = time.monotonic()
     assert changes.wait(LONG_S) == TICK_S

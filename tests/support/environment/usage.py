@@ -14,15 +14,18 @@ SAMPLE_S = 1.0
 @dataclass
 class _ThreadUse:
     switches: int = 0
+    involuntary: int = 0
     cpu_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Usage:
-    """``switches``: voluntary and involuntary context switches of all threads; ``by_thread``: of each, by its name.
+    """``switches``: context switches of all threads; ``by_thread``: of each, by its name. ``involuntary``: those in
+    which other programs took the processor.
     ``rss_mb``: memory in use, with pages that other processes use too; ``pss_mb``: with its share of them."""
 
     switches: int
+    involuntary: int
     cpu_s: float
     rss_mb: float
     pss_mb: float
@@ -51,10 +54,11 @@ class UsageMeter:
 
     def usage(self) -> Usage:
         switches = {tid: use.switches - self._first[tid].switches for tid, use in self._last.items()}
+        involuntary = sum(use.involuntary - self._first[tid].involuntary for tid, use in self._last.items())
         cpu_ns = sum(use.cpu_ns - self._first[tid].cpu_ns for tid, use in self._last.items())
         memory = _memory_mb(self.pid)
         by_thread = {f"{self._names[tid]} {tid}": count for tid, count in switches.items() if count}
-        return Usage(sum(switches.values()), cpu_ns / 1e9, memory["Rss"], memory["Pss"], by_thread)
+        return Usage(sum(switches.values()), involuntary, cpu_ns / 1e9, memory["Rss"], memory["Pss"], by_thread)
 
 
 def measure(pids: Mapping[str, int], for_s: float) -> dict[str, Usage]:
@@ -71,10 +75,9 @@ def measure(pids: Mapping[str, int], for_s: float) -> dict[str, Usage]:
 
 
 def _read(task: Path) -> _ThreadUse:
-    switches = sum(
-        int(line.split()[1]) for line in (task / "status").read_text().splitlines() if "ctxt_switches" in line
-    )
-    return _ThreadUse(switches, int((task / "schedstat").read_text().split()[0]))
+    lines = (task / "status").read_text().splitlines()
+    voluntary, involuntary = (int(line.split()[1]) for line in lines if "voluntary_ctxt_switches" in line)
+    return _ThreadUse(voluntary + involuntary, involuntary, int((task / "schedstat").read_text().split()[0]))
 
 
 def _memory_mb(pid: int) -> dict[str, float]:

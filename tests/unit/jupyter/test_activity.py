@@ -11,7 +11,7 @@ import pytest
 from remote_runtime.jupyter import remote_call
 from remote_runtime.jupyter.remote import idle_shells
 from remote_runtime.jupyter.remote.activity import LAUNCHER_MARK, ProcessStat, runs_over_ssh
-from remote_runtime.jupyter.remote.idle_watchdog import IdleTimer
+from remote_runtime.jupyter.remote.idle_watchdog import MAX_CHECK_GAP_S, IdleTimer, check_interval_s
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
@@ -96,3 +96,11 @@ def test_a_machine_that_was_resumed_begins_the_wait_anew(monotonic_goes_on: bool
     woken = 1060.0 + NIGHT_S * monotonic_goes_on
     assert still.idle_s(math.inf, woken, 50_060.0 + NIGHT_S) == 0.0
     assert still.idle_s(math.inf, woken + 30.0, 50_090.0 + NIGHT_S) == 30.0
+
+
+@pytest.mark.parametrize("after_s", [0.1, 60.0, 600.0, 3599.0, 3600.0, 7200.0, 86_400.0])
+def test_the_pause_between_checks_is_a_small_part_of_the_rule_and_counts_as_no_suspension(after_s: float) -> None:
+    pause_s = check_interval_s(after_s)
+    assert pause_s <= max(0.5, after_s / 4)
+    assert pause_s <= MAX_CHECK_GAP_S / 3
+    assert (pause_s == 60.0) is (after_s >= 3600), "a watchdog wakes an idle machine seldom"
