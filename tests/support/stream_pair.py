@@ -68,15 +68,16 @@ class Local:
         self.sent += len(content)
         return content
 
-    def send(self, content: Buffer) -> int:
+    def send(self, buffers: list[Buffer]) -> int:
         if self.is_gone:
             raise BrokenPipeError
+        content = b"".join(map(bytes, buffers))
         size = len(content) if self.accepts is None else min(self.accepts, len(content))
         if not size:
             raise BlockingIOError
         if self.accepts is not None:
             self.accepts -= size
-        self.received += bytes(content[:size])
+        self.received += content[:size]
         return size
 
     def watch(self, *, readable: bool, writable: bool) -> None:
@@ -127,6 +128,7 @@ class Link:
         content = bytes(self.under_way[sender][:count])
         del self.under_way[sender][:count]
         self.carriers[receiver].on_received(memoryview(content))
+        self.carriers[receiver].on_all_received()
         if self.waiting[sender] and not self.closed[sender]:
             self.carriers[sender].on_writable()
         return True

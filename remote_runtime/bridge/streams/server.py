@@ -28,6 +28,9 @@ MAX_STREAMS = 4096
 MAX_CARRIERS = 64  # of a session
 MAX_ALL_CARRIERS = 256
 _SOCKET_BYTES = 1 << 20
+# The client's window of one SSH channel grows with the link. Those of several would fill the queue of a slow link, and
+# their pieces arrive in another order, which costs the client a copy.
+_BULK_CARRIERS = 1
 
 
 class StreamTimeouts(NamedTuple):
@@ -166,6 +169,7 @@ class StreamServer:
             budget=self._budget,
             open_local=lambda number: self._open_local(session),
             on_detached=lambda: self._check_later(session_id, self._timeouts.other_s),
+            max_bulk_carriers=_BULK_CARRIERS,
         )
         return session
 

@@ -38,6 +38,12 @@ class _Watcher:
         self._events = events
 
 
+def _send(sock: socket.socket, buffers: List[Buffer]) -> int:
+    send_many: Any = getattr(sock, "sendmsg", None)  # not on Windows
+    sent: int = send_many(buffers) if send_many else sock.send(buffers[0])
+    return sent
+
+
 class LocalSocket:
     """The session's end of ``stream`` (``protocol.stream.LocalConnection``). ``on_sent``: called when the HTTP server
     has got bytes of the client."""
@@ -54,8 +60,8 @@ class LocalSocket:
     def serve(self, stream: ResumableStream) -> None:
         self.stream = stream
 
-    def send(self, content: Buffer) -> int:
-        sent = self._sock.send(content)
+    def send(self, buffers: List[Buffer]) -> int:
+        sent = _send(self._sock, buffers)
         self.on_sent()
         return sent
 
@@ -84,7 +90,6 @@ class CarrierSocket:
         sock.setblocking(False)
         self._sock = sock
         self._watcher = _Watcher(sock, self._on_ready)
-        self._send_many: Any = getattr(sock, "sendmsg", None)  # not on Windows
 
     def serve(self, carrier: Carrier) -> None:
         self._carrier = carrier
@@ -92,10 +97,9 @@ class CarrierSocket:
 
     def send(self, buffers: List[Buffer]) -> int:
         try:
-            sent: int = self._send_many(buffers) if self._send_many else self._sock.send(buffers[0])
+            return _send(self._sock, buffers)
         except BlockingIOError:
             return 0
-        return sent
 
     def watch_writable(self, wanted: bool) -> None:
         self._watcher.watch(IOLoop.READ | (IOLoop.WRITE if wanted else 0))
@@ -120,5 +124,6 @@ class CarrierSocket:
             return
         if count:
             self._carrier.on_received(_view[:count])
+            self._carrier.on_all_received()
         else:
             self._carrier.on_lost("the client closed it")

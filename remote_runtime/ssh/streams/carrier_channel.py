@@ -91,6 +91,7 @@ class CarrierChannel:
         size = len(content)
         if self._carrier is not None:
             self._carrier.on_received(content)
+            self._loop.schedule_flush(self._carrier.on_all_received)
         else:
             self._on_handshake(bytes(content))
         self._channel.consume(size)
@@ -128,6 +129,7 @@ class CarrierChannel:
             self._owner.on_joined(self)
             if self._carrier is not None and self.handshake.rest:
                 self._carrier.on_received(memoryview(self.handshake.rest))
+                self._carrier.on_all_received()
 
     def _fail(self, error: HandshakeError) -> None:
         if not self._is_over:

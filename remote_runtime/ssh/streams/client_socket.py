@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import sys
 from collections.abc import Callable
 
 from ...bridge.streams.protocol.frames import Buffer
@@ -33,8 +34,8 @@ class ClientSocket:
         self._client.handler.on_transfer(len(content), 0)
         return content
 
-    def send(self, content: Buffer) -> int:
-        count = self._sock.send(content)
+    def send(self, buffers: list[Buffer]) -> int:
+        count = self._sock.send(buffers[0]) if sys.platform == "win32" else self._sock.sendmsg(buffers)
         self._client.handler.on_transfer(0, count)
         return count
 

@@ -136,10 +136,12 @@ def test_a_client_that_left_meanwhile_is_closed_at_the_server_too(port: Port) ->
 def test_a_carrier_that_breaks_costs_nothing_and_is_replaced(port: Port) -> None:
     client = port.ask("/files/file.bin")
     received = client.recv(1000)
-    eventually(lambda: len(port.streams.session.carriers) == 5, what="all carriers are there")
-    loop_of(port)(lambda: port.streams.session.carriers[2].on_lost("cut by the test"))
+    session = port.streams.session
+    eventually(lambda: len(session.carriers) > 1, what="there is a carrier for bulk")
+    cut = session.carriers[1]
+    loop_of(port)(lambda: cut.on_lost("cut by the test"))
     assert body_of(client, received) == FILE
-    eventually(lambda: len(port.streams.session.carriers) == 5, what="it is replaced")
+    eventually(lambda: len(session.carriers) > 1 and cut not in session.carriers, what="it is replaced")
 
 
 def loop_of(port: Port) -> Callable[[Callable[[], None]], object]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections import deque
-from itertools import islice
-from typing import Deque, List, Optional, Protocol
+from typing import List, Optional, Protocol
 
 from . import frames
+from .buffer_queue import BufferQueue
 from .frames import Buffer, FrameParser, ProtocolError
 
 ROOM_BYTES = 256 << 10  # a deeper queue takes a whole window into one carrier before the next one gets anything
-_MAX_BUFFERS = 64
 _MAX_QUEUED_BYTES = 2 << 20  # of a peer that makes this end answer, and reads no answers
 
 
@@ -19,6 +17,7 @@ class CarrierOwner(Protocol):
     """The session that uses a carrier."""
 
     def clock(self) -> float: ...
+    def deliver(self) -> None: ...
     def on_data(self, number: int, offset: int, piece: Buffer, flags: int) -> None: ...
     def on_frame(self, carrier: Carrier, kind: int, number: int, offset: int, payload: bytes) -> None: ...
     def lose(self, carrier: Carrier, why: str) -> None: ...
@@ -29,7 +28,7 @@ class CarrierTransport(Protocol):
     """The connection below a carrier."""
 
     def serve(self, carrier: Carrier) -> None:
-        """Called once, first: whose ``on_received``, ``on_writable`` and ``on_lost`` to call."""
+        """Called once, first: whose ``on_received``, ``on_all_received``, ``on_writable`` and ``on_lost`` to call."""
 
     def send(self, buffers: List[Buffer]) -> int:
         """How many bytes are accepted now; 0 if none. Raises ``OSError`` if the connection is lost."""
@@ -49,16 +48,19 @@ class Carrier:
         self.last_received_at = session.clock()
         self.pinged_at: Optional[float] = None
         self.is_closed = False
-        self.queued_bytes = 0
         self._session = session
         self._transport = transport
-        self._queue: Deque[Buffer] = deque()
+        self._queue = BufferQueue()
         self._is_waiting = False
         self._parser = FrameParser(session.on_data, self._on_frame)
         transport.serve(self)
 
+    @property
+    def queued_bytes(self) -> int:
+        return self._queue.size
+
     def on_received(self, view: memoryview) -> None:
-        """``view`` is not used after the call."""
+        """``view`` is not used after ``on_all_received``."""
         if self.is_closed:
             return
         self.last_received_at = self._session.clock()
@@ -68,6 +70,10 @@ class Carrier:
             self._session.lose(self, f"protocol error: {error}")
         if self.queued_bytes > _MAX_QUEUED_BYTES:
             self._session.lose(self, "the other end reads nothing")
+
+    def on_all_received(self) -> None:
+        """Nothing more has arrived for now: one write to each local connection is cheaper than one for each piece."""
+        self._session.deliver()
         self._session.pump()
 
     def on_writable(self) -> None:
@@ -80,23 +86,17 @@ class Carrier:
     def push(self, *buffers: Buffer) -> None:
         """Queue buffers, whole frames altogether; ``flush`` sends them."""
         for buffer in buffers:
-            if buffer:
-                self._queue.append(buffer)
-                self.queued_bytes += len(buffer)
+            self._queue.append(buffer)
 
     def flush(self) -> None:
         """Send as much as the transport accepts."""
         try:
-            while self._queue:
-                sent = self._transport.send(list(islice(self._queue, _MAX_BUFFERS)))
-                if not sent:
-                    break
-                self._drop_sent(sent)
+            self._queue.send(self._transport.send)
         except OSError as error:
             self._session.lose(self, error.strerror or str(error))
             return
-        if bool(self._queue) != self._is_waiting and not self.is_closed:
-            self._is_waiting = bool(self._queue)
+        if bool(self._queue.size) != self._is_waiting and not self.is_closed:
+            self._is_waiting = bool(self._queue.size)
             self._transport.watch_writable(self._is_waiting)
 
     def ping(self) -> None:
@@ -108,18 +108,7 @@ class Carrier:
         if not self.is_closed:
             self.is_closed = True
             self._queue.clear()
-            self.queued_bytes = 0
             self._transport.close()
-
-    def _drop_sent(self, count: int) -> None:
-        self.queued_bytes -= count
-        while count:
-            first = self._queue[0]
-            if len(first) > count:
-                self._queue[0] = memoryview(first)[count:]
-                return
-            count -= len(first)
-            self._queue.popleft()
 
     def _on_frame(self, kind: int, stream: int, offset: int, payload: bytes) -> None:
         if kind == frames.PING:

@@ -61,7 +61,7 @@ class FrameParser:
         position, size = 0, len(view)
         while position < size:
             if self._missing:
-                piece = view[position : position + self._missing]
+                piece = view[position : position + self._missing] if position or size > self._missing else view
                 position += len(piece)
                 self._missing -= len(piece)
                 self._take(piece)

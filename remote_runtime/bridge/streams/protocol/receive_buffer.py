@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Dict, Iterator, List, Optional
+from typing import Dict, Iterable, Iterator, List, Optional
 
 from .frames import FIN, MAX_DATA_BYTES, Buffer, ProtocolError
 
@@ -36,9 +36,16 @@ class ReceiveBuffer:
         self.granted = max(self.granted, self.delivered + self.window)
         return self.granted
 
-    def add(self, offset: int, piece: Buffer, flags: int) -> Iterator[Buffer]:
+    def add(self, offset: int, piece: Buffer, flags: int) -> Iterable[Buffer]:
         """The pieces that are next in order. Each must be used before the next one is taken. Raises
         ``ProtocolError``."""
+        end = offset + len(piece)
+        if offset == self.received and not flags and not self._offsets and self.end is None and end <= self.granted:
+            self.received = end  # as most pieces are
+            return (piece,)
+        return self._add(offset, piece, flags)
+
+    def _add(self, offset: int, piece: Buffer, flags: int) -> Iterator[Buffer]:
         end = offset + len(piece)
         if end > self.granted + MAX_DATA_BYTES:
             raise ProtocolError("more bytes than the window allows")

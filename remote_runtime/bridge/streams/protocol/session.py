@@ -21,6 +21,7 @@ class StreamSession:
     """Used by one thread. ``clock``: seconds, monotonic. ``call_later(delay_s, call)``: a timer of the event loop.
     ``open_local``: connects a stream that the peer opens, ``OSError`` if it cannot; the client, whose peer opens none,
     has no such function. ``on_reset(stream, why)``: a stream ended otherwise than by its two ends.
+    ``max_bulk_carriers``: how many this end uses at once for what is not small.
 
     ``detached_since``: None while there is a carrier. ``resent_bytes``: in all."""
 
@@ -33,6 +34,7 @@ class StreamSession:
         open_local: Optional[Callable[[int], LocalConnection]] = None,
         on_reset: Callable[[ResumableStream, str], None] = lambda stream, why: None,
         on_detached: Callable[[], None] = lambda: None,
+        max_bulk_carriers: int = 4,
     ) -> None:
         self._clock = clock
         self.budget = budget
@@ -44,11 +46,13 @@ class StreamSession:
         self._open_local = open_local
         self._on_reset = on_reset
         self._on_detached = on_detached
+        self._max_bulk_carriers = max_bulk_carriers
         self._next_number = 1
         self._opened_below = 1
         self._opened: Set[int] = set()  # at or above ``_opened_below``
         self._small: Deque[ResumableStream] = deque()
         self._bulk: Deque[ResumableStream] = deque()
+        self._arrived: Dict[int, ResumableStream] = {}
         self._unacknowledged: Dict[int, ResumableStream] = {}
         self._ack_timer_runs = False
         self._awaits_summary = False
@@ -76,6 +80,7 @@ class StreamSession:
         carrier.close()
         if carrier in self.carriers:
             self.carriers.remove(carrier)
+        self.deliver()
         for stream in list(self.streams.values()):
             stream.sending.lose(carrier.number)
             self.queue(stream)
@@ -135,8 +140,15 @@ class StreamSession:
                 return
         if stream is not None:
             stream.on_data(offset, piece, flags)
+            self._arrived[number] = stream
         else:  # to a stream that has ended at both ends this says nothing new
             self.send(frames.frame(frames.RESET, number, 0, b"this stream has ended"))
+
+    def deliver(self) -> None:
+        """Write what has arrived to the local connections. The pieces are not used afterwards."""
+        arrived, self._arrived = self._arrived, {}
+        for stream in arrived.values():
+            stream.deliver()
 
     def on_frame(self, carrier: Carrier, kind: int, number: int, offset: int, payload: bytes) -> None:
         """Raises ``ProtocolError``, ``struct.error``."""
@@ -148,6 +160,7 @@ class StreamSession:
                 stream.on_acknowledged(offset, limit)
         elif kind == frames.RESET:
             if stream is not None:
+                stream.deliver()
                 stream.reset(payload.decode(errors="replace") or "the other end reset it", tell_peer=False)
         elif kind == frames.SUMMARY:
             self._on_summary(carrier, payload)
@@ -269,7 +282,8 @@ class StreamSession:
         return quiet if quiet is not None and quiet.queued_bytes < _SMALL_ROOM_BYTES else None
 
     def _carrier_for_bulk(self) -> Optional[Carrier]:
-        best = min(self.carriers[1:] or self.carriers, key=lambda each: each.queued_bytes, default=None)
+        candidates = self.carriers[1 : 1 + self._max_bulk_carriers] or self.carriers
+        best = min(candidates, key=lambda each: each.queued_bytes, default=None)
         return best if best is not None and best.queued_bytes < ROOM_BYTES else None
 
     def _send_acks(self) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import Deque, Optional, Protocol
+from typing import List, Optional, Protocol
 
 from . import frames
+from .buffer_queue import BufferQueue
 from .frames import BLOCKED, FIN, RST, Buffer
 from .receive_buffer import INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, ReceiveBuffer
 from .send_buffer import Chunk, SendBuffer, SpoolBudget, SpoolFull
@@ -37,8 +37,8 @@ class LocalConnection(Protocol):
     def recv(self, max_bytes: int) -> bytes:
         """Empty at EOF. Raises ``BlockingIOError``, and ``OSError`` if the connection is gone."""
 
-    def send(self, content: Buffer) -> int:
-        """How many bytes were accepted. Raises as ``recv`` does."""
+    def send(self, buffers: List[Buffer]) -> int:
+        """How many bytes of them were accepted. Raises as ``recv`` does."""
 
     def watch(self, *, readable: bool, writable: bool) -> None:
         """Call ``on_readable`` and ``on_writable`` when the connection is ready, from now on."""
@@ -65,7 +65,8 @@ class ResumableStream:
         self.is_websocket = self.is_queued = self.is_closed = False
         self._session = session
         self._spools = False
-        self._pending: Deque[Buffer] = deque()  # received, not accepted by the local connection yet
+        self._pending = BufferQueue()  # received, not accepted by the local connection yet
+        self._must_wait = self._peer_is_blocked = False
         self._last_ack = 0
         self._has_read_end = self._has_delivered_end = self._discards = False
         self._watched = (False, False)
@@ -144,31 +145,25 @@ class ResumableStream:
     def on_data(self, offset: int, piece: Buffer, flags: int) -> None:
         """Raises ``ProtocolError``."""
         for part in self.receiving.add(offset, piece, flags):
-            self._deliver(part)
-        self._deliver_end()
+            self._append_arrived(part)
         if flags & BLOCKED:
+            self._peer_is_blocked = True
+
+    def deliver(self) -> None:
+        """Write what has arrived to the local connection. The pieces are not used afterwards."""
+        if self.is_closed:
+            return
+        was_blocked, self._peer_is_blocked = self._peer_is_blocked, False
+        if not self._must_wait:
+            self._write()
+        self._pending.keep()
+        if was_blocked:
             self._widen()
-        if not self._close_if_done():
-            self._acknowledge(at_once=bool(flags & BLOCKED))
+        self._finish_writing(at_once=was_blocked)
 
     def on_writable(self) -> None:
-        try:
-            while self._pending:
-                sent = self.local.send(self._pending[0])
-                self.receiving.delivered += sent
-                if sent < len(self._pending[0]):
-                    self._pending[0] = memoryview(self._pending[0])[sent:]
-                else:
-                    self._pending.popleft()
-        except BlockingIOError:
-            pass
-        except OSError:
-            self._on_local_gone()
-            return
-        self._deliver_end()
-        if not self._close_if_done():
-            self._acknowledge(at_once=False)
-            self.update_watch()
+        self._write()
+        self._finish_writing(at_once=False)
 
     def summary_entry(self) -> bytes:
         self._last_ack = self.receiving.delivered
@@ -184,29 +179,35 @@ class ResumableStream:
         """Whether the peer knows, or will know, this stream."""
         return bool(self.sending.end or self.receiving.received)
 
-    def _deliver(self, part: Buffer) -> None:
+    def _append_arrived(self, part: Buffer) -> None:
         receiving = self.receiving
         if receiving.received == len(part) and bytes(part[: len(_UPGRADED)]) == _UPGRADED:
             self.is_websocket = True
         if self._discards:
             receiving.delivered = receiving.received
+        else:
+            self._pending.append_view(part)
+
+    def _write(self) -> None:
+        before = self._pending.size
+        try:
+            self._pending.send(self.local.send)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._on_local_gone()
             return
-        sent = 0
-        if not self._pending:
-            try:
-                sent = self.local.send(part)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._on_local_gone()
-                return
-            receiving.delivered += sent
-        if sent < len(part):
-            self._pending.append(bytes(part[sent:]))
+        self.receiving.delivered += before - self._pending.size
+        self._must_wait = self._pending.size > 0
+
+    def _finish_writing(self, *, at_once: bool) -> None:
+        self._deliver_end()
+        if not self._close_if_done():
+            self._acknowledge(at_once=at_once)
             self.update_watch()
 
     def _discard_incoming(self) -> None:
-        self._discards = True
+        self._discards, self._must_wait = True, False
         self._pending.clear()
         self.receiving.delivered = self.receiving.received
 
@@ -233,7 +234,7 @@ class ResumableStream:
     def _widen(self) -> None:
         """Double the window of a reader that keeps up."""
         window = self.receiving.window
-        if not self._pending and window < MAX_WINDOW_BYTES and self._session.budget.receiving.reserve(window):
+        if not self._pending.size and window < MAX_WINDOW_BYTES and self._session.budget.receiving.reserve(window):
             self.receiving.window = 2 * window
 
     def _acknowledge(self, *, at_once: bool) -> None:
@@ -247,7 +248,7 @@ class ResumableStream:
         """Watch the local connection for what can be done with it now."""
         if not self.is_closed:
             readable = not self._has_read_end and (self._spools or self.sending.end < self.limit)
-            self._watch(readable=readable, writable=bool(self._pending))
+            self._watch(readable=readable, writable=self._must_wait)
 
     def reset(self, why: str, *, tell_peer: bool = True) -> None:
         """Close both ends now."""
