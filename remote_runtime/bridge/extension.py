@@ -15,6 +15,7 @@ from .http_over_websocket import DiagnoseSocket, TunnelSocket
 from .identity import IdentityHandler
 from .log_redaction import RedactingFilter, install
 from .origins import Origins
+from .outputs import kernel_function
 from .outputs.budget import OutputBudget, OutputLimits
 from .outputs.handler import OutputsHandler
 from .outputs.recorder import OutputRecorder
@@ -93,6 +94,7 @@ def _recorder(server_app: Any) -> Optional[OutputRecorder]:
     if not section.get("outputs_dir"):
         return None
     budget = OutputBudget(section["outputs_dir"], OutputLimits.configured(section))
+    kernel_function.install(server_app)
     return OutputRecorder(server_app.kernel_manager, budget)
 
 

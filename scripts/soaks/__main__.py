@@ -15,6 +15,7 @@ NAMES = (
     "cuts",
     "killed-ups",
     "silent-clients",
+    "outputs",
     "patience",
     "servers",
     "spool",

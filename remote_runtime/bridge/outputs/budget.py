@@ -55,7 +55,7 @@ class OutputBudget:
         self.paused = LOW_DISK if usage.free < needed else ""
         return bool(self.paused)
 
-    def write(self, content: bytes) -> Tuple[int, str]:
+    def write(self, content: bytearray) -> Tuple[int, str]:
         """The number and the path of a new file. Raises ``OSError``."""
         self._count += 1
         path = os.path.join(self._directory, f"{self._count:08}")

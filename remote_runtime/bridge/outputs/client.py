@@ -11,7 +11,7 @@ from .journal import Journal
 # In each of Jupyter's three formats for a WebSocket the message's own header comes first.
 _MESSAGE_ID = re.compile(rb'"msg_id"\s*:\s*"([^"]*)"')
 _MAX_HEAD = 4096
-_MAX_EARLY = 4096
+MAX_EARLY = 4096
 _COMPACT_AT = 4096
 
 
@@ -81,7 +81,7 @@ class KernelClient:
         if number is not None:
             self._on_sent(number, end)
             return
-        if len(self._early) >= _MAX_EARLY:
+        if len(self._early) >= MAX_EARLY:
             del self._early[next(iter(self._early))]
         self._early[id_hash] = end
 
@@ -99,6 +99,11 @@ class KernelClient:
                 self._journal.deliver(self.first, number + 1)
             else:
                 self._journal.deliver(number, number + 1)
+
+    def early_arrivals(self) -> "list[int]":
+        """The hashes of the ids of messages that have arrived, and that the journal has not got yet."""
+        arrived = self.transport.arrived()
+        return [id_hash for id_hash, end in self._early.items() if end <= arrived]
 
     def _on_sent(self, number: int, end: int) -> None:
         self._cursor = number + 1

@@ -179,7 +179,7 @@ class Journal:
             self._store(block)
 
     def _store(self, block: Block) -> None:
-        content = bytes(block.content or b"")
+        content = block.content or bytearray()
         try:
             if self._budget.is_low():
                 raise OSError(self._budget.paused)

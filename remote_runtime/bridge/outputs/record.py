@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
 
 from .budget import OutputBudget
-from .client import KernelClient, WebSocketTransport, hash_of_id
+from .client import MAX_EARLY, KernelClient, WebSocketTransport, hash_of_id
 from .journal import RECORDED_TYPES, CutCount, Journal, OutputMessage
 
 _DELIMITER = b"<IDS|MSG>"  # before the signature: jupyter_client, "The Wire Protocol"
@@ -40,6 +40,7 @@ class KernelRecord:
         self.clients: List[KernelClient] = []
         self.unwatched_bytes = 0  # published since the last client has gone
         self._journal = Journal(budget)
+        self._arrived_early: Dict[int, None] = {}  # by clients that are gone; in order
         self._requests: "OrderedDict[str, _Request]" = OrderedDict()
 
     def add_client(self, transport: WebSocketTransport) -> KernelClient:
@@ -52,6 +53,10 @@ class KernelRecord:
         client.settle()
         if client in self.clients:
             self.clients.remove(client)
+        for id_hash in client.early_arrivals():
+            self._arrived_early[id_hash] = None
+        while len(self._arrived_early) > MAX_EARLY:
+            del self._arrived_early[next(iter(self._arrived_early))]
 
     def on_published(self, parts: Sequence[bytes]) -> None:
         """A message from the kernel's iopub socket. What is no message of Jupyter's protocol is ignored."""
@@ -60,6 +65,9 @@ class KernelRecord:
             return
         id_hash = hash_of_id(message_id.encode())
         number = self._journal.append(message, id_hash)
+        if id_hash in self._arrived_early:
+            del self._arrived_early[id_hash]
+            self._journal.deliver(number, number + 1)
         if not self.clients:
             self.unwatched_bytes += 0 if message is None else len(message.content)
         for client in self.clients:

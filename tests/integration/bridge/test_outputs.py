@@ -26,16 +26,18 @@ from tests.support.clients.stream_client import StreamClient
 from tests.support.environment.waiting import eventually
 from tests.support.servers.jupyter import JupyterServer
 
-KERNEL_BYTES = 1 << 19
+KERNEL_BYTES = 400_000
 
 
-def counting(lines: int, *, pause_s: float = 0.02) -> str:
-    """Prints lines, with a pause after each; a longer one after the tenth."""
+def counting(lines: int, *, gate: Path | None = None) -> str:
+    """Prints lines, with a pause after each; after the tenth until ``gate`` exists."""
     return textwrap.dedent(f"""
-        import time
+        import os, time
         for n in range({lines}):
             print('line', n, flush=True)
-            time.sleep({pause_s} if n != 10 else 0.4)
+            time.sleep(0.02)
+            while n == 10 and not os.path.exists({str(gate or "/")!r}):
+                time.sleep(0.01)
         print('all')
     """)
 
@@ -51,7 +53,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(directory: Path) -> Iterator[JupyterServer]:
-    section = {"outputs_dir": str(directory), "kernel_bytes": KERNEL_BYTES, "memory_bytes": 20_000}
+    section = {"outputs_dir": str(directory), "kernel_bytes": KERNEL_BYTES, "memory_bytes": 80_000}
     section |= {"min_free_bytes": 0, "min_free_share": 0.0, "spool_memory_bytes": 60_000, "spool_bytes": 60_000}
     with odd_server(extra_config={"RemoteRuntimeBridge": section}) as running:
         yield running
@@ -164,17 +166,17 @@ def test_a_new_tab_gets_what_is_printed_from_then_on_and_the_record_has_the_rest
 def test_more_than_the_limit_is_cut_from_the_oldest_on_and_said(
     server: JupyterServer, kernel: str, directory: Path
 ) -> None:
-    code = "for n in range(1500):\n    print('line', n, '\\n' + 'x' * 1000, flush=True)\nprint('all')"
+    code = "for n in range(900):\n    print('line', n, '\\n' + 'x' * 1000, flush=True)\nprint('all')"
     with open_tab(server, kernel) as tab:
         tab.begin("import time; time.sleep(0.3)\n" + code)
         tab.receive_until(lambda message: message["msg_type"] == "execute_input")
-    messages = wait_for_text(server, kernel, "all\n")
+    messages = wait_for_text(server, kernel, "all\n", within_s=60)
     lines = lines_of(stream_text(messages).replace(" \n", "\n"))
-    assert lines == list(range(lines[0], 1500))
+    assert lines == list(range(lines[0], 900))
     cut = read_outputs(server, kernel)[0]["kernels"][0]["cut"]
     assert cut["why"] == "the limit was reached"
-    assert cut["bytes"] + len(stream_text(messages)) >= 1_500_000
-    assert KERNEL_BYTES * 0.7 < len(stream_text(messages)) < KERNEL_BYTES * 1.1
+    assert cut["bytes"] + len(stream_text(messages)) >= 900_000
+    assert KERNEL_BYTES * 0.6 < len(stream_text(messages)) < KERNEL_BYTES * 1.1
     assert sum(path.stat().st_size for path in directory.iterdir()) < 2 * KERNEL_BYTES
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -182,7 +184,7 @@ def test_more_than_the_limit_is_cut_from_the_oldest_on_and_said(
 
 
 def test_answers_to_input_are_never_written(server: JupyterServer, kernel: str, directory: Path) -> None:
-    code = "import sys\nanswer = input('name? ')\nprint('x' * 60_000, len(answer), 'all')"
+    code = "import sys\nanswer = input('name? ')\nprint('x' * 90_000, len(answer), 'all')"
     with open_tab(server, kernel) as tab:
         tab.begin(code, allow_stdin=True)
         tab.receive_until(lambda message: message["msg_type"] == "input_request")
@@ -191,6 +193,28 @@ def test_answers_to_input_are_never_written(server: JupyterServer, kernel: str, 
     eventually(lambda: any(directory.iterdir()), what="a file")
     assert not any(b"hunter2" in path.read_bytes() for path in directory.iterdir())
     assert "hunter2" not in str(read_outputs(server, kernel))
+
+
+def test_a_cell_shows_the_record_of_its_kernel(server: JupyterServer, kernel: str) -> None:
+    with open_tab(server, kernel) as tab:
+        code = "from IPython.display import clear_output, display\nprint('one')\nclear_output()\nprint('two')\n"
+        tab.begin("import time; time.sleep(0.3)\n" + code + "display({'a': 1})\n1 / 0")
+        tab.receive_until(lambda message: message["msg_type"] == "execute_input")
+    eventually(lambda: [each for each in read_outputs(server, kernel)[1] if each["type"] == "error"], what="the error")
+    with open_tab(server, kernel) as again:
+        again.run("remote_runtime_outputs()")
+        shown = stream_text(again.received)
+        assert "Recorded outputs of 1 cells" in shown
+        assert "\n# import time; time.sleep(0.3)\n# from IPython" in shown
+        assert re.findall("^(?:one|two|.*ZeroDivisionError.*division by zero)$", shown, re.MULTILINE)[0] == "two"
+        assert "division by zero" in shown
+        displayed = [each["content"]["data"] for each in again.received if each["msg_type"] == "display_data"]
+        assert displayed == [{"text/plain": "{'a': 1}"}]
+        again.received.clear()
+        again.run("remote_runtime_outputs = 5\nprint(remote_runtime_outputs)\n%who")
+        assert stream_text(again.received).split()[0] == "5"
+        assert "_run_own_startup" not in stream_text(again.received)
+    assert len({each["request"] for each in read_outputs(server, kernel)[1]}) == 1
 
 
 def test_the_record_outlives_a_restart_and_the_end_of_its_kernel(server: JupyterServer) -> None:
@@ -223,56 +247,65 @@ class TestInStreams:
             yield client
 
     @pytest.fixture
-    def running(self, server: JupyterServer, streams: StreamClient, kernel: str) -> Iterator[Tab]:
+    def gate(self, tmp_path: Path) -> Path:
+        return tmp_path / "gate"
+
+    @pytest.fixture
+    def running(self, server: JupyterServer, streams: StreamClient, kernel: str, gate: Path) -> Iterator[Tab]:
+        """Its cell waits after the tenth line, which the server knows to have arrived."""
         with open_tab(server, kernel, port=streams.port) as tab:
-            tab.begin(counting(60))
+            tab.begin(counting(40, gate=gate))
             tab.receive_text("line 10\n")
-            time.sleep(0.15)  # until the server knows that it has arrived
+            time.sleep(0.3)
             yield tab
 
     def test_a_client_that_comes_back_gets_all_and_nothing_is_recorded(
-        self, server: JupyterServer, streams: StreamClient, running: Tab, kernel: str
+        self, server: JupyterServer, streams: StreamClient, running: Tab, gate: Path, kernel: str
     ) -> None:
         streams.cut()
+        gate.touch()
         wait_for_text(server, kernel, "line 25\n")
         streams.attach()
         running.receive_text("all\n")
-        assert lines_of(stream_text(running.received)) == list(range(60))
+        assert lines_of(stream_text(running.received)) == list(range(40))
         assert read_outputs(server, kernel)[1] == []
 
     @pytest.mark.parametrize("silently", [False, True])
     def test_what_a_killed_client_has_not_received_is_recorded(
-        self, server: JupyterServer, streams: StreamClient, running: Tab, kernel: str, silently: bool
+        self, server: JupyterServer, streams: StreamClient, running: Tab, gate: Path, kernel: str, silently: bool
     ) -> None:
         streams.cut(silently=silently)
-        time.sleep(0.4)
+        gate.touch()
+        time.sleep(0.3)
         streams.vanish()
         running.receive_rest()
         if silently:
             streams.end_session()
         messages = wait_for_text(server, kernel, "all\n")
-        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(60))
+        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(40))
 
     def test_the_tab_is_closed_during_an_outage(
-        self, server: JupyterServer, streams: StreamClient, running: Tab, kernel: str
+        self, server: JupyterServer, streams: StreamClient, running: Tab, gate: Path, kernel: str
     ) -> None:
         streams.cut()
+        gate.touch()
         running.close()
         wait_for_text(server, kernel, "line 25\n")
         streams.attach()
         messages = wait_for_text(server, kernel, "all\n")
-        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(60))
+        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(40))
 
     def test_a_stream_whose_spool_is_full_is_reset_and_the_record_has_what_it_kept(
-        self, server: JupyterServer, streams: StreamClient, running: Tab, kernel: str
+        self, server: JupyterServer, streams: StreamClient, running: Tab, gate: Path, kernel: str
     ) -> None:
+        gate.touch()
         running.receive_text("all\n")
-        code = "for n in range(60, 300):\n    print('line', n)\n    print('x' * 1000, flush=True)\nprint('end')"
+        code = "for n in range(40, 280):\n    print('line', n)\n    print('x' * 1000, flush=True)\nprint('end')"
         running.begin("time.sleep(0.3)\n" + code)
         running.receive_until(lambda message: message["msg_type"] == "execute_input")
         streams.cut()
         messages = wait_for_text(server, kernel, "end\n")
         streams.attach()
         running.receive_rest()  # ends with the reset of its stream
-        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(300))
+        assert lines_of(stream_text(running.received), stream_text(messages)) == list(range(280))
         assert read_outputs(server, kernel)[1] == messages

@@ -34,6 +34,16 @@ class Tab:
         self._channels.send(json.dumps(message))
         return request
 
+    def run(self, code: str) -> None:
+        """Run a cell to its end."""
+        request = self.begin(code)
+
+        def ended(message: dict[str, Any]) -> bool:
+            is_idle = message["msg_type"] == "status" and message["content"]["execution_state"] == "idle"
+            return bool(is_idle and message["parent_header"].get("msg_id") == request)
+
+        self.receive_until(ended)
+
     def answer(self, text: str) -> None:
         """To the ``input()`` of a cell."""
         header = {"msg_id": uuid.uuid4().hex, "username": "", "session": "s", "msg_type": "input_reply"}

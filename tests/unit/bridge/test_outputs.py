@@ -117,6 +117,18 @@ def test_it_does_not_matter_who_gets_a_message_first(record: KernelRecord) -> No
     assert recorded(record) == "4 5 "
 
 
+def test_a_client_may_leave_before_the_record_gets_what_it_has_received(record: KernelRecord) -> None:
+    transport = FakeTransport()
+    client = record.add_client(transport)
+    for number in range(4):
+        client.on_written(websocket_message(number), None)
+    transport.got = 3
+    record.remove_client(client)
+    for number in range(6):
+        record.on_published(parts(number))
+    assert recorded(record) == "3 4 5 "
+
+
 def test_messages_before_the_first_that_a_client_is_sent_are_recorded(record: KernelRecord) -> None:
     transport = FakeTransport()
     client = record.add_client(transport)
