@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,8 +32,13 @@ def ensure(name: str, version: str, packages: tuple[str, ...], *, where: Path = 
     sys.stderr.write(f"Making {directory} with Python {version} and {' '.join(packages)}\n")
     where.mkdir(parents=True, exist_ok=True)
     (where / ".gitignore").write_text("*\n")
-    _run([base, "-m", "venv", "--clear", str(directory)])
-    _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages])
+    if find_spec("uv"):  # in seconds, where pip takes a minute
+        uv = [sys.executable, "-m", "uv"]
+        _run([*uv, "venv", "-q", "--clear", "--python", base, str(directory)])
+        _run([*uv, "pip", "install", "-q", "-p", str(python), *packages])
+    else:
+        _run([base, "-m", "venv", "--clear", str(directory)])
+        _run([str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", *packages])
     stamp.write_text(wanted)
     return python
 
