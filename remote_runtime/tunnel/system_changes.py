@@ -54,6 +54,8 @@ class _EventFile:
     """The same with one file, eventfd(2)."""
 
     def __init__(self) -> None:
+        if sys.platform == "win32":
+            raise OSError("Windows has no eventfd(2)")
         self.readable = io.FileIO(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC), "r+")
 
     def set(self) -> None:

@@ -35,7 +35,10 @@ class ClientSocket:
         return content
 
     def send(self, buffers: list[Buffer]) -> int:
-        count = self._sock.send(buffers[0]) if sys.platform == "win32" else self._sock.sendmsg(buffers)
+        if sys.platform == "win32":
+            count = self._sock.send(buffers[0])
+        else:
+            count = self._sock.sendmsg(buffers)
         self._client.handler.on_transfer(0, count)
         return count
 
