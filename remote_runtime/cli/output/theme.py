@@ -69,5 +69,6 @@ def rich_style(style: str) -> str:
 
 
 def prompt_toolkit_style(style: str) -> str:
-    """The style in prompt_toolkit's words."""
-    return " ".join(word if word in ("bold", "underline") else f"ansi{word}" for word in rich_style(style).split())
+    """The style in prompt_toolkit's words, without what questionary has instead."""
+    words = rich_style(style).split()
+    return " ".join(["nobold", *(word if word in ("bold", "underline") else f"ansi{word}" for word in words)])
