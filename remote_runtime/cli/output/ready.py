@@ -39,7 +39,7 @@ def show_ready(runtimes: Sequence[Mapping[str, Any]], *, quiet: bool, named: boo
     stop = "Ctrl-C" if foreground else f"remote-runtime down {names}"
     say(f"  Stop: {stop}     Status: remote-runtime status", "detail")
     if not _is_on_path():
-        say("  remote-runtime isn't on your PATH: start these commands as you started this one", "detail")
+        say("  remote-runtime isn't on your PATH: start it as you did for this command", "detail")
 
 
 def paste_instructions() -> None:

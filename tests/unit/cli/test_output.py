@@ -214,7 +214,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_commands_that_a_shell_would_not_find_are_not_proposed_without_a_word(
     capsys: Captured, monkeypatch: pytest.MonkeyPatch, on_path: None
 ) -> None:
-    note = "remote-runtime isn't on your PATH: start these commands as you started this one"
+    note = "remote-runtime isn't on your PATH: start it as you did for this command"
     show_ready([runtime()], quiet=False, named=False)
     assert note not in capsys.readouterr().err
     monkeypatch.setenv("UV", "/usr/bin/uv")
