@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from array import array
 from typing import Iterator, List, NamedTuple, Optional, Set
@@ -20,6 +21,21 @@ RECORDED_TYPES = (
     "error",
     "clear_output",
 )
+
+
+# What ipykernel writes before the text of a stream, and the end of a line inside it.
+_STREAM_HEAD = re.compile(rb'\{"name": "std(?:out|err)", "text": "')
+_LINE_END = re.compile(rb"[^\\](?:\\\\)*\\n")
+
+
+def _end_of_stream(content: bytes, max_bytes: int) -> bytes:
+    """The last whole lines of a stream message: a kernel puts all that it prints in a moment into one. Empty for
+    another form."""
+    head, end = _STREAM_HEAD.match(content), content[-max_bytes:]
+    line_end = _LINE_END.search(end)
+    if head is None or line_end is None or not content.endswith(b'"}'):
+        return b""
+    return head.group() + end[line_end.end() :]
 
 
 class OutputMessage(NamedTuple):
@@ -117,8 +133,9 @@ class Journal:
         """Returns its number. ``message``: None for one that only counts; its ``seq`` is not used."""
         limits = self._budget.limits
         if message is not None and len(message.content) > limits.kernel_bytes // 2:
-            self._count_cut(1, len(message.content), "a message was too large")
-            message = None
+            kept = _end_of_stream(message.content, limits.kernel_bytes // 4) if message.type == "stream" else b""
+            self._count_cut(1, len(message.content) - len(kept), "a message was too large")
+            message = message._replace(content=kept) if kept else None
         last = self._blocks[-1] if self._blocks else None
         if last is None or last.content is None or last.size >= limits.block_bytes:
             last = Block(self.next)

@@ -79,7 +79,7 @@ def open_tab(server: JupyterServer, kernel: str, *, port: int = 0, session: str 
     """``port``: of this computer, forwarded to the server's. ``session``: the page's own id for the connection."""
     query = f"?token={server.token}&session_id={session or uuid.uuid4().hex}"
     url = f"ws://127.0.0.1:{port or server.port}/api/kernels/{kernel}/channels{query}"
-    with connect(url, open_timeout=LIMIT_S, close_timeout=2, max_size=None, proxy=None) as channels:
+    with connect(url, open_timeout=LIMIT_S, close_timeout=2, ping_interval=None, max_size=None, proxy=None) as channels:
         yield Tab(channels)
 
 

@@ -215,6 +215,15 @@ def test_a_huge_message_is_left_out_and_said(record: KernelRecord) -> None:
     assert record.size().cut.why == "a message was too large"
 
 
+def test_of_a_huge_stream_message_the_last_lines_are_kept(record: KernelRecord) -> None:
+    lines = [f"{number} \\n \\\\n é" for number in range(3000)]
+    record.on_published(parts(0, "\n".join(lines)))
+    kept = recorded(record).split("\n")
+    assert 100 < len(kept) < 2900
+    assert kept == lines[-len(kept) :]
+    assert record.size().cut.why == "a message was too large"
+
+
 def test_files_are_private_and_gone_with_what_they_hold(record: KernelRecord, tmp_path: Path) -> None:
     client = record.add_client(transport := FakeTransport())
     for number in range(20):
