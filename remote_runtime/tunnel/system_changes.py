@@ -53,6 +53,8 @@ class _SocketPair:
 class _EventFile:
     """The same with one file, eventfd(2)."""
 
+    readable: io.FileIO
+
     def __init__(self) -> None:
         if sys.platform == "win32":
             raise OSError("Windows has no eventfd(2)")

@@ -23,7 +23,7 @@ def remote_runtime_outputs() -> None:
         stream.flush()
 
     def connect(server: "dict[str, Any]") -> http.client.HTTPConnection:
-        if not server.get("sock"):
+        if sys.platform == "win32" or not server.get("sock"):
             return http.client.HTTPConnection(server["hostname"], server["port"], timeout=60)
         connection = http.client.HTTPConnection("localhost", timeout=60)
         connection.sock = socket.socket(socket.AF_UNIX)
