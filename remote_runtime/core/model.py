@@ -208,7 +208,8 @@ class Runtime:
     on [::1]. ``keys``: installed public keys, which `down --purge` removes. ``page_requests``: requests of the
     profile's origins that reached the server, None if unknown. ``idle_s``: as the watchdog on the machine reported it
     last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: the machine may have
-    a remote-runtime directory. ``streams``: None where connections end with the SSH connection. ``outputs``: None
+    a remote-runtime directory. ``streams``: None where connections end with the SSH connection; ``stream_key``:
+    with which the next keeper ends those of this one. ``outputs``: None
     where none are recorded.
     """
 
@@ -236,6 +237,7 @@ class Runtime:
     traffic: Traffic = field(default_factory=Traffic)
     connections: Connections = Connections()
     streams: StreamStatus | None = None
+    stream_key: Secret | None = None
     page_requests: int | None = None
     idle_s: float | None = None
     outputs: RecordedOutputs | None = None

@@ -58,7 +58,7 @@ class Keeper:
     overrides: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.resources = Resources(on_change=self.requests.wake)
+        self.resources = Resources.following(self.record.runtime, on_change=self.requests.wake)
         self.subscribers = Subscribers()
         self._keys = ssh.Keys()
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
@@ -140,7 +140,7 @@ class Keeper:
         self.record.save_last_run(self.remembered_port)
         since = runtime.since if self.has_been_ready else now()
         record = self.record.update if self.has_been_ready else self.record.save_or_fail
-        facts = {"rtt_ms": result.rtt_ms, "streams": self.resources.stream_status(), "since": since}
+        facts = {"rtt_ms": result.rtt_ms, "since": since, **self.resources.stream_facts()}
         record(state="ready", why="", last_error=None, seen="", unfinished=False, **facts)
         self._previous = None
         log.info("ready on local port %s", runtime.local_port)

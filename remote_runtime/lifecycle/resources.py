@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..core.metrics import Connections, StreamStatus, Traffic
-from ..core.model import Forward, Instance, Server
+from ..core.model import Forward, Instance, Runtime, Server
 from ..core.profile import ForwardSettings, Profile
 from ..jupyter import health
 from ..ssh.streams.client_streams import ClientStreams
@@ -56,6 +57,11 @@ class Resources:
 
     def __post_init__(self) -> None:
         self.lookup.on_result = self.on_change
+
+    @classmethod
+    def following(cls, runtime: Runtime, on_change: Callable[[], None]) -> Resources:
+        """Those of a keeper that follows one which was killed: its session replaces that one's."""
+        return cls(streams=ClientStreams(runtime.stream_key), on_change=on_change)
 
     def bind_ipv6(self) -> bool:
         """Listen on [::1] too, if this computer has it by now. Returns True if another program listens there: a page
@@ -148,6 +154,10 @@ class Resources:
     def stream_status(self) -> StreamStatus | None:
         """None if open connections end with the session."""
         return self.streams.status()
+
+    def stream_facts(self) -> dict[str, Any]:
+        """Fields of the ``Runtime``."""
+        return {"streams": self.streams.status(), "stream_key": self.streams.key}
 
     def check_ports(self, settings: ForwardSettings) -> None:
         """Whether ``settings`` can replace those of the bound ports. Raises ``LocalError`` ``port-in-use``."""

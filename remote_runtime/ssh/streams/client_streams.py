@@ -35,9 +35,9 @@ _RESET_REASONS = {
 
 class ClientStreams:
     """``connect`` and ``close`` are for the thread that owns it; the rest is for the thread of the loop of the current
-    link."""
+    link. ``former_key``: the ``key`` of a process that was killed, whose session the first one here replaces."""
 
-    def __init__(self) -> None:
+    def __init__(self, former_key: Secret | None = None) -> None:
         self._resets = (0, "", "")
         self._is_supported = False
         self._detached_at = ""
@@ -46,6 +46,8 @@ class ClientStreams:
         self._waiting: list[Client] = []
         self._timers: dict[object, tuple[float, Callable[[], None]]] = {}
         self._reset_session()
+        replaced, _, secret = former_key.reveal().partition(":") if former_key is not None else ("", "", "")
+        self._ticket: SessionTicket = SessionTicket("", Secret(""), 0, replaced, Secret(secret))
 
     def _reset_session(self) -> None:
         self.session = StreamSession(
@@ -65,6 +67,12 @@ class ClientStreams:
             return None
         waiting = count if detached_at else 0
         return StreamStatus(waiting, detached_at if waiting else "", *resets)
+
+    @property
+    def key(self) -> Secret | None:
+        """Of the session: a later process can end its streams with it."""
+        ticket = self._ticket
+        return Secret(f"{ticket.session}:{ticket.secret.reveal()}") if ticket.session else None
 
     def connect(self, link: StreamLink, deadline: Deadline) -> bool:
         """Carry the streams over ``link`` from now on. False if the server does not support it.

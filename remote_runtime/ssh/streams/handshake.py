@@ -18,11 +18,13 @@ _MAX_WELCOME_BYTES = 4096
 
 class SessionTicket(NamedTuple):
     """``session``, ``secret``: empty to ask for a new session. ``generation``: rises each time the client has lost all
-    carriers."""
+    carriers. ``replaced``, ``replaced_secret``: of a former session, whose streams a new one ends; empty for none."""
 
     session: str
     secret: Secret
     generation: int
+    replaced: str = ""
+    replaced_secret: Secret = Secret("")
 
 
 class StreamsUnsupported(Exception):
@@ -89,7 +91,7 @@ class ClientHandshake:
         return self._hello(nonce)
 
     def _hello(self, nonce: str) -> bytes:
-        session, secret, generation = self.ticket
+        session, secret, generation, replaced, replaced_secret = self.ticket
         hello = {
             "session": session,
             "generation": generation,
@@ -97,6 +99,8 @@ class ClientHandshake:
             "proof": client_proof(self._token.reveal(), nonce, session, generation, self.carrier),
             "secret": secret_proof(secret.reveal(), nonce),
         }
+        if replaced and not session:
+            hello |= {"replaces": replaced, "replaces_secret": secret_proof(replaced_secret.reveal(), nonce)}
         return frames.frame(frames.HELLO, payload=json.dumps(hello).encode())
 
     def _on_welcome(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import random
 import socket
 from collections.abc import Callable, Iterator
@@ -45,8 +46,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 class Port:
     """A local port to the server, over one SSH connection after the other."""
 
-    def __init__(self, visitor: Visitor, server: JupyterServer) -> None:
-        self.streams = ClientStreams()
+    def __init__(self, visitor: Visitor, server: JupyterServer, former_key: Secret | None = None) -> None:
+        self.streams = ClientStreams(former_key)
         self.front = PortForwarder(ports.bind(None))
         self.server = server
         self._visitor = visitor
@@ -187,6 +188,25 @@ def test_closing_ends_the_connections_at_both_ends(port: Port, server: JupyterSe
     with client, pytest.raises(ConnectionResetError):
         read_all(client)
     assert not port.streams.session.streams
+
+
+@pytest.mark.parametrize("is_right", [True, False], ids=["its key", "another key"])
+def test_who_follows_a_process_that_was_killed_ends_its_connections(port: Port, is_right: bool) -> None:
+    def detached() -> object:
+        with follower.ask("/api/remote-runtime") as client:
+            return json.loads(read_all(client).partition(b"\r\n\r\n")[2])["detached"]
+
+    with port.ask("/files/file.bin") as client:
+        client.recv(1000)
+        key = port.streams.key
+        assert key is not None
+        port.lose()
+        former = key if is_right else Secret(key.reveal()[:-1] + "x")
+        with contextlib.closing(Port(port._visitor, port.server, former)) as follower:
+            follower.connect()
+            assert detached() == (0 if is_right else 1)
+        port.connect()
+        port.streams.close("the test is over")
 
 
 def test_a_server_without_the_bridge_gets_a_channel_for_each_connection(port: Port, server: JupyterServer) -> None:
