@@ -17,7 +17,6 @@ from .protocol.carrier import Carrier
 from .protocol.handshake import Hello, client_proof, secret_proof
 from .protocol.send_buffer import SpoolBudget
 from .protocol.session import StreamSession
-from .protocol.stream import ResumableStream
 from .sockets import CarrierSocket, LocalSocket
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ _BULK_CARRIERS = 1
 
 
 class StreamTimeouts(NamedTuple):
-    """Seconds. ``silence_s``: without a byte from a client that is attached; clients ask every minute. ``websocket_s``
-    and ``other_s``: how long streams wait for a client that is detached."""
+    """Seconds. ``silence_s``: without a byte from a client that is attached; clients ask every minute. ``detached_s``:
+    how long streams wait for a client that is detached."""
 
     silence_s: float = 150.0
-    websocket_s: float = 24 * 3600.0
-    other_s: float = 600.0
+    detached_s: float = 24 * 3600.0
 
 
 class StreamAddress(Tuple[str, int]):
@@ -208,8 +206,7 @@ class StreamServer:
         self._timers[session_id] = loop.call_later(delay_s, lambda: self._check(session_id))
 
     def _check(self, session_id: str) -> None:
-        """Give up a client that is silent, reset the streams of one that was away for too long, and forget a session
-        without streams."""
+        """Give up a client that is silent; reset the streams of one that was away for too long, and forget it."""
         del self._timers[session_id]
         member, now = self._members.get(session_id), time.monotonic()
         if member is None:
@@ -223,17 +220,12 @@ class StreamServer:
             for carrier in list(session.carriers):  # with the last one the session is detached, and checked again
                 session.lose(carrier, f"the client has sent nothing for {timeouts.silence_s:.0f} s")
             return
-        away_s = now - session.detached_since
-
-        def is_over(stream: ResumableStream) -> bool:
-            return away_s >= (timeouts.websocket_s if stream.is_websocket else timeouts.other_s)
-
-        session.reset_streams(f"the client has been away for {away_s:.0f} s", of=is_over)
-        if not session.streams and away_s >= timeouts.other_s:
-            del self._members[session_id]
-        else:
-            end_s = timeouts.other_s if away_s < timeouts.other_s else timeouts.websocket_s
-            self._check_later(session_id, end_s - away_s)
+        left_s = session.detached_since + timeouts.detached_s - now
+        if left_s > 0:
+            self._check_later(session_id, left_s)
+            return
+        session.reset_streams(f"the client has been away for {now - session.detached_since:.0f} s")
+        del self._members[session_id]
 
 
 def _max_descriptors() -> int:

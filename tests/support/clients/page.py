@@ -84,7 +84,9 @@ class Page:
         return f"min_version=0.0.7&jupyter_http_over_ws_auth_url={quote(self.url, safe='')}"
 
     def _connect(self, path: str) -> ClientConnection:
-        return connect(f"ws://{self.host}{path}", origin=Origin(self.origin), open_timeout=WITHIN_S, proxy=None)
+        return connect(
+            f"ws://{self.host}{path}", origin=Origin(self.origin), open_timeout=WITHIN_S, ping_interval=None, proxy=None
+        )
 
 
 def execute(channels: ClientConnection, code: str) -> str:
