@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +30,7 @@ EVIL = "https://evil.example"
 PERMISSIONS = ("local-network-access", "loopback-network")
 SILENT_BROWSER = "Access other apps and services on this device"
 PAGE_S = 120.0
+MAX_CUTS, CUT_AFTER_S = 3, 2.0
 
 
 @pytest.fixture
@@ -72,9 +75,31 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(kept)
 
 
-@pytest.mark.parametrize(("transport", "colab"), [("bridge", COLAB), ("direct", "https://colab.google.com")])
+@contextlib.contextmanager
+def cut_again_and_again(box: Sshd) -> Iterator[list[int]]:
+    """While the block runs, at most ``MAX_CUTS`` times: how many SSH connections each cut has ended."""
+    over, cuts = threading.Event(), list[int]()
+
+    def cut() -> None:
+        while len(cuts) < MAX_CUTS and not over.wait(CUT_AFTER_S):
+            if box.live():
+                cuts.append(box.cut())
+
+    thread = threading.Thread(target=cut)
+    thread.start()
+    try:
+        yield cuts
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("transport", "colab", "is_cut"),
+    [("bridge", COLAB, True), ("direct", "https://colab.google.com", True), ("direct", COLAB, False)],
+)
 def test_colabs_page_runs_cells_and_moves_files_through_the_ssh_tunnel(
-    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str, colab: str
+    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str, colab: str, is_cut: bool
 ) -> None:
     url = world.up("gpu")
     ready = world.look("gpu")
@@ -83,10 +108,14 @@ def test_colabs_page_runs_cells_and_moves_files_through_the_ssh_tunnel(
     chromium.permit(colab, PERMISSIONS, "granted")
 
     tab = chromium.open(colab + "/")
-    found = connect(tab, url, transport)
+    with ExitStack() as stack:
+        cuts = stack.enter_context(cut_again_and_again(box)) if is_cut else []
+        found = connect(tab, url, transport)
     tab.screenshot(screenshots / f"{transport}.png")
 
     assert "failure" not in found, found
+    assert any(cuts) is is_cut
+    assert world.look("gpu")["reconnects"] == 0 or is_cut
     assert "python3" in found["Kernelspecs"]
     assert found["print(6*7)"] == "42"
     assert found["Interrupt"] == "KeyboardInterrupt"
