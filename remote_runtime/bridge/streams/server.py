@@ -133,7 +133,7 @@ class StreamServer:
             if len(self._members) >= MAX_SESSIONS:
                 del self._members[self._unused()]
             member = _Member(self._new_session(session_id), secrets.token_hex(32), 0)
-            self._check_later(session_id, self._timeouts.other_s)
+            self._check_later(session_id, self._timeouts.detached_s)
             self._on_session()
         for carrier in list(member.session.carriers):
             if hello.generation > member.generation or carrier.number == hello.carrier:
@@ -166,7 +166,7 @@ class StreamServer:
             call_later=IOLoop.current().call_later,
             budget=self._budget,
             open_local=lambda number: self._open_local(session),
-            on_detached=lambda: self._check_later(session_id, self._timeouts.other_s),
+            on_detached=lambda: self._check_later(session_id, self._timeouts.detached_s),
             max_bulk_carriers=_BULK_CARRIERS,
         )
         return session
