@@ -24,7 +24,7 @@ class Client:
 
     def __init__(self, **timeouts: float) -> None:
         http_server = HTTPServer(Application())
-        limits = StreamTimeouts(**{"silence_s": 60.0, "other_s": 60.0, "websocket_s": 60.0, **timeouts})
+        limits = StreamTimeouts(**{"silence_s": 60.0, "detached_s": 60.0, **timeouts})
         self.server = StreamServer(lambda: http_server, lambda: "", SpoolBudget(), limits, lambda: None)
         self.session_id, _ = self.server.join(HELLO)
         (self.session,) = self.server.sessions
@@ -73,19 +73,17 @@ async def pings_keep_the_carriers() -> None:
     client.close()
 
 
-async def websockets_are_kept_longer_than_other_streams() -> None:
-    client = Client(other_s=WAIT_S, websocket_s=4 * WAIT_S)
+async def a_client_that_was_away_for_too_long_is_forgotten() -> None:
+    client = Client(detached_s=WAIT_S)
     await client.open_streams(2)
-    client.session.streams[1].is_websocket = True
     await client.leave()
-    await until(lambda: list(client.session.streams) == [1])
-    assert client.server.detached_count() == 1
+    assert client.server.detached_count() == 2
     await until(lambda: not client.session.streams)
     assert not client.server.sessions
 
 
 async def a_client_that_comes_back_keeps_all() -> None:
-    client = Client(other_s=2 * WAIT_S)
+    client = Client(detached_s=2 * WAIT_S)
     await client.open_streams(1)
     for _ in range(3):
         await client.leave()
@@ -102,7 +100,7 @@ async def a_client_that_comes_back_keeps_all() -> None:
     [
         silence_ends_the_carriers,
         pings_keep_the_carriers,
-        websockets_are_kept_longer_than_other_streams,
+        a_client_that_was_away_for_too_long_is_forgotten,
         a_client_that_comes_back_keeps_all,
     ],
     ids=lambda case: case.__name__.replace("_", " "),
