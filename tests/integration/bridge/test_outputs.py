@@ -23,7 +23,7 @@ from tests.support.clients.output_reader import (
     wait_for_text,
 )
 from tests.support.clients.stream_client import StreamClient
-from tests.support.environment.waiting import eventually
+from tests.support.environment.waiting import eventually, free_port
 from tests.support.servers.jupyter import JupyterServer
 
 KERNEL_BYTES = 400_000
@@ -55,7 +55,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(directory: Path) -> Iterator[JupyterServer]:
     section = {"outputs_dir": str(directory), "kernel_bytes": KERNEL_BYTES, "memory_bytes": 80_000}
     section |= {"min_free_bytes": 0, "min_free_share": 0.0, "spool_memory_bytes": 60_000, "spool_bytes": 60_000}
-    with odd_server(extra_config={"RemoteRuntimeBridge": section}) as running:
+    port = {"port": free_port()}  # older servers write down the 0 that they are given, and kernels read that
+    with odd_server(extra_config={"RemoteRuntimeBridge": section, "ServerApp": port}) as running:
         yield running
 
 
