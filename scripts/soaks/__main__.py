@@ -19,6 +19,7 @@ NAMES = (
     "patience",
     "servers",
     "spool",
+    "transfers",
 )
 
 
