@@ -63,7 +63,6 @@ class Carrier:
         """``view`` is not used after ``on_all_received``."""
         if self.is_closed:
             return
-        self.last_received_at = self._session.clock()
         try:
             self._parser.feed(view)
         except (ProtocolError, struct.error) as error:
@@ -73,6 +72,7 @@ class Carrier:
 
     def on_all_received(self) -> None:
         """Nothing more has arrived for now: one write to each local connection is cheaper than one for each piece."""
+        self.last_received_at = self._session.clock()
         self._session.deliver()
         self._session.pump()
 
