@@ -52,10 +52,18 @@ class StreamAddress(Tuple[str, int]):
     on_request: Callable[[], None]
 
 
-class _CountingIOStream(IOStream):
-    """``written``: bytes in all."""
+class _StreamIOStream(IOStream):
+    """The HTTP server's end of a stream. What the server writes goes to the stream at once, and through the socket only
+    while the stream accepts no more. ``written``: bytes in all."""
 
     written = 0
+    local: LocalSocket
+
+    def write_to_fd(self, data: memoryview) -> int:
+        try:
+            return self.local.take(data) or self.local.count_written(super().write_to_fd(data))
+        finally:
+            del data  # as in IOStream: a view would keep the buffer from being changed
 
     def write(self, data: Union[bytes, memoryview]) -> "Future[None]":
         self.written += memoryview(data).nbytes
@@ -180,11 +188,9 @@ class StreamServer:
         for sock in (ours, theirs):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BYTES)
         server = self._http_server()
-        stream = _CountingIOStream(
-            theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size
-        )
+        stream = _StreamIOStream(theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size)
         address = StreamAddress(("127.0.0.1", 0))
-        local = LocalSocket(ours)
+        stream.local = local = LocalSocket(ours)
 
         def note_use() -> None:
             self.last_heard = datetime.now(timezone.utc)

@@ -55,10 +55,24 @@ class LocalSocket:
         self.on_sent: Callable[[], None] = lambda: None
         self._sock = sock
         self._watcher = _Watcher(sock, self._on_ready)
-        self.recv = sock.recv
+        self._in_socket = 0  # bytes that the HTTP server has written to it, and the stream has not read
 
     def serve(self, stream: ResumableStream) -> None:
         self.stream = stream
+
+    def take(self, content: memoryview) -> int:
+        """How many bytes that the HTTP server writes the stream takes at once; 0 if they must go through the socket."""
+        return 0 if self._in_socket else self.stream.take(content)
+
+    def count_written(self, count: int) -> int:
+        """The HTTP server has written so many bytes to the socket."""
+        self._in_socket += count
+        return count
+
+    def recv(self, max_bytes: int) -> bytes:
+        content = self._sock.recv(max_bytes)
+        self._in_socket -= len(content)
+        return content
 
     def send(self, buffers: List[Buffer]) -> int:
         sent = _send(self._sock, buffers)

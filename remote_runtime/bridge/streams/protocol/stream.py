@@ -13,6 +13,7 @@ from .send_buffer import Chunk, SendBuffer, SpoolBudget, SpoolFull
 SMALL_BYTES = 16 << 10
 _MAX_READ_BYTES = 256 << 10
 _MEMORY_BYTES = 4 << 20
+_MAX_UNACKNOWLEDGED = 1 << 20  # what is not acknowledged stays in memory, which is slow once it leaves the cache
 _UPGRADED = b"HTTP/1.1 101 "  # RFC 9112 4
 
 
@@ -95,6 +96,17 @@ class ResumableStream:
             self._append_end(FIN)
         self._session.pump()
         self.update_watch()
+
+    def take(self, content: memoryview) -> int:
+        """How many bytes of the local connection, which nothing precedes in its socket, are taken at once: 0 while the
+        peer or the carriers accept no more. A copy and a turn of the event loop less than by ``on_readable``."""
+        if self.is_closed or self.is_queued or self._has_read_end or self.sending.end >= self.limit:
+            return 0
+        piece = bytes(content[:_MAX_READ_BYTES])
+        self._append(piece)
+        self._session.pump()
+        self.update_watch()
+        return len(piece)
 
     def next_chunk(self) -> Optional[Chunk]:
         """The chunk to send next; None if there is none, or the peer accepts no more."""
@@ -240,8 +252,9 @@ class ResumableStream:
 
     def _acknowledge(self, *, at_once: bool) -> None:
         unacknowledged = self.receiving.delivered - self._last_ack
+        limit = min(self.receiving.window // 4, _MAX_UNACKNOWLEDGED)
         if at_once or unacknowledged > 0:
-            self._session.acknowledge(self, at_once=at_once or unacknowledged >= self.receiving.window // 4)
+            self._session.acknowledge(self, at_once=at_once or unacknowledged >= limit)
 
     # ── both directions
 
