@@ -42,11 +42,12 @@ class Clock:
 @dataclass
 class Local:
     """``to_send``: what its program writes, then EOF if ``ends``. ``received``: what its program has read, of the
-    ``accepts`` bytes that it wants to read now (None: all)."""
+    ``accepts`` bytes that it wants to read now (None: all). ``without_socket``: the stream takes what it accepts."""
 
     to_send: bytes
     ends: bool = True
     accepts: int | None = None
+    without_socket: bool = False
     received: bytearray = field(default_factory=bytearray)
     got_eof: bool = False
     was_reset: bool = False
@@ -221,7 +222,10 @@ class StreamPair:
             assert isinstance(local, Local)
             if local.readable:
                 before = local.sent
-                stream.on_readable()
+                if local.without_socket and local.sent < len(local.to_send):
+                    local.sent += stream.take(memoryview(local.to_send)[local.sent :])
+                if local.sent == before:
+                    stream.on_readable()
                 done |= local.sent != before or not local.readable
             if local.writable and local.accepts != 0:
                 stream.on_writable()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from remote_runtime.bridge.streams.protocol import frames
 from remote_runtime.bridge.streams.protocol.carrier import Carrier
+from remote_runtime.bridge.streams.protocol.receive_buffer import INITIAL_WINDOW_BYTES
 from remote_runtime.bridge.streams.protocol.send_buffer import SpoolBudget
 from remote_runtime.bridge.streams.protocol.session import StreamSession
 from remote_runtime.bridge.streams.protocol.stream import ResumableStream
@@ -36,7 +37,7 @@ def run(
 
     def answer(number: int) -> Local:
         answers[number] = rng.choice((b"", UPGRADED)) + rng.randbytes(rng.choice(SIZES))
-        return Local(answers[number], accepts=rng.choice((None, 0, 1000)))
+        return Local(answers[number], accepts=rng.choice((None, 0, 1000)), without_socket=rng.random() < 0.5)
 
     pair = StreamPair(answer, budget=small_spool, client=client, server=server)
     requests = [rng.randbytes(rng.choice(SIZES[1:])) for _ in range(4)]
@@ -144,6 +145,28 @@ def test_a_client_that_has_sent_nothing_costs_the_server_nothing() -> None:
     exchange(pair)
     assert not pair.there
     assert not pair.sessions[SERVER].streams
+
+
+@pytest.mark.parametrize(("capacity", "taken"), [(100_000, 3 << 18), (1 << 22, INITIAL_WINDOW_BYTES)])
+def test_a_stream_takes_what_the_carriers_and_its_window_accept_and_no_more(capacity: int, taken: int) -> None:
+    pair = pair_with(Local(b"", ends=False), Local(b"GET", ends=False), capacity=capacity)
+    exchange(pair)
+    stream, content = pair.sessions[SERVER].streams[1], memoryview(bytes(1 << 20))
+    assert sum(iter(lambda: stream.take(content), 0)) == taken
+    exchange(pair)
+    assert stream.take(content)
+
+
+def test_an_end_uses_so_many_carriers_for_bulk() -> None:
+    pair = pair_with(Local(b"", ends=False), Local(b"GET", ends=False))
+    for _ in range(3):
+        pair.attach()
+    exchange(pair)
+    session = pair.sessions[SERVER]
+    session._max_bulk_carriers = 1
+    while session.streams[1].take(memoryview(bytes(100_000))):
+        pass
+    assert [bool(link.under_way[SERVER]) for link in pair.links] == [False, True, False, False]
 
 
 def test_a_reset_at_one_end_is_a_reset_at_the_other() -> None:
