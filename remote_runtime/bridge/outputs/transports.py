@@ -24,7 +24,7 @@ class StreamTransport:
         return self._address.written()
 
     def arrived(self) -> int:
-        return self._address.local.stream.acknowledged
+        return self._address.local.stream.confirmed
 
 
 class SocketTransport:

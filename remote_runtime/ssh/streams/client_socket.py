@@ -31,6 +31,9 @@ class ClientSocket:
 
     def recv(self, max_bytes: int) -> bytes:
         content = self._sock.recv(max_bytes)
+        if not content and self._stream.is_websocket:
+            # RFC 6455 7.1.1: a client waits for the server to close first, so this one is gone, and reads no more.
+            raise ConnectionResetError
         self._client.handler.on_transfer(len(content), 0)
         return content
 

@@ -23,6 +23,20 @@ T = TypeVar("T")
 LIMIT_S = 20.0
 
 
+class PageSocket(LocalSocket):
+    """Of a page, which is gone when its WebSocket ends, as the program's own client takes it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.recv = self._recv  # type: ignore[assignment]  # a method of the socket has more parameters
+
+    def _recv(self, max_bytes: int) -> bytes:
+        content = self._sock.recv(max_bytes)
+        if not content and self.stream.is_websocket:
+            raise ConnectionResetError
+        return content
+
+
 class StreamClient:
     """``port``: forwards to the server's. It is attached at first."""
 
@@ -96,7 +110,7 @@ class StreamClient:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        self._session.open_stream(LocalSocket(connection))
+        self._session.open_stream(PageSocket(connection))
 
     def _lose(self) -> None:
         for carrier in list(self._session.carriers):

@@ -52,8 +52,9 @@ class LocalConnection(Protocol):
 
 
 class ResumableStream:
-    """``limit``: the offset that the peer accepts bytes up to. ``acknowledged``: bytes before it were written to the
-    peer's local connection. ``is_websocket``: the server switched protocols (status 101)."""
+    """``limit``: the offset that the peer accepts bytes up to. ``acknowledged``: bytes before it were received by the
+    peer; ``confirmed``: were written to its local connection while that was there. ``is_websocket``: the server
+    switched protocols (status 101)."""
 
     def __init__(self, session: StreamOwner, number: int, local: LocalConnection) -> None:
         self.number = number
@@ -61,7 +62,7 @@ class ResumableStream:
         self.sending = SendBuffer(session.budget)
         self.receiving = ReceiveBuffer()
         self.limit = self._send_window = INITIAL_WINDOW_BYTES
-        self.acknowledged = 0
+        self.acknowledged = self.confirmed = 0
         self.sent_to = 0
         self.is_websocket = self.is_queued = self.is_closed = False
         self._session = session
@@ -69,7 +70,8 @@ class ResumableStream:
         self._pending = BufferQueue()  # received, not accepted by the local connection yet
         self._must_wait = self._peer_is_blocked = False
         self._last_ack = 0
-        self._has_read_end = self._has_delivered_end = self._discards = False
+        self._has_read_end = self._has_delivered_end = self._discards = self._is_peer_gone = False
+        self._kept_back: Optional[int] = None  # to be acknowledged until the peer knows that the connection is gone
         self._watched = (False, False)
         self._read_bytes = SMALL_BYTES
         local.serve(self)
@@ -121,7 +123,12 @@ class ResumableStream:
         if window > self._send_window and self._session.budget.sending.reserve(window - self._send_window):
             self._send_window = window
         self.limit = max(self.limit, self.acknowledged + min(window, self._send_window))
+        if not self._is_peer_gone:
+            self.confirmed = self.acknowledged
         self.sending.acknowledge(offset)
+        if self._kept_back is not None and not len(self.sending):
+            self._kept_back = None
+            self._acknowledge(at_once=True)
         self._session.queue(self)
         if not self._close_if_done():
             self.update_watch()
@@ -178,13 +185,17 @@ class ResumableStream:
         self._finish_writing(at_once=False)
 
     def summary_entry(self) -> bytes:
-        self._last_ack = self.receiving.delivered
-        return frames.SUMMARY_ENTRY.pack(self.number, self.receiving.delivered, self.receiving.grant())
+        return frames.SUMMARY_ENTRY.pack(self.number, self._note_ack(), self.receiving.grant())
 
     def ack_frame(self) -> bytes:
-        self._last_ack = self.receiving.delivered
         limit = frames.LIMIT.pack(self.receiving.grant())
-        return frames.frame(frames.ACK, self.number, self.receiving.delivered, limit)
+        return frames.frame(frames.ACK, self.number, self._note_ack(), limit)
+
+    def _note_ack(self) -> int:
+        """The offset to acknowledge."""
+        delivered = self.receiving.delivered
+        self._last_ack = delivered if self._kept_back is None else min(self._kept_back, delivered)
+        return self._last_ack
 
     @property
     def is_used(self) -> bool:
@@ -219,6 +230,8 @@ class ResumableStream:
             self.update_watch()
 
     def _discard_incoming(self) -> None:
+        if not self._discards and len(self.sending):
+            self._kept_back = self.receiving.delivered
         self._discards, self._must_wait = True, False
         self._pending.clear()
         self.receiving.delivered = self.receiving.received
@@ -229,6 +242,7 @@ class ResumableStream:
             return
         self._has_delivered_end = True
         receiving.received = receiving.delivered = receiving.end + 1
+        self._is_peer_gone = bool(receiving.end_flags & RST)
         if self._discards:
             return
         if receiving.end_flags & RST:

@@ -196,6 +196,24 @@ def test_what_a_reset_connection_had_sent_arrives_before_the_reset() -> None:
     assert here.was_reset
 
 
+def test_what_is_discarded_is_never_confirmed_to_the_server() -> None:
+    here, there = Local(b"GET", ends=False, accepts=5), Local(b"first, and then the rest", ends=False)
+    pair = pair_with(there, here)
+    exchange(pair)
+    stream = pair.sessions[SERVER].streams[1]
+    assert here.received == b"first"
+    assert stream.confirmed == 5
+    for link in pair.links:
+        link.notice(CLIENT)
+    here.is_gone = True
+    pair.sessions[CLIENT].streams[1].on_readable()
+    pair.settle()
+    assert stream.is_closed
+    assert there.was_reset
+    assert stream.confirmed == 5
+    assert stream.acknowledged > 5
+
+
 def test_the_server_reads_a_websocket_ahead_of_its_client_and_other_answers_not() -> None:
     for head, reads_all in ((UPGRADED, True), (b"HTTP/1.1 200 OK\r\n\r\n", False)):
         there = Local(head + bytes(40_000_000), ends=False)
