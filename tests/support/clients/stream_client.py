@@ -28,7 +28,7 @@ class PageSocket(LocalSocket):
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
-        self.recv = self._recv  # type: ignore[assignment]  # a method of the socket has more parameters
+        self.recv = self._recv  # type: ignore[method-assign]  # LocalSocket takes the socket's own
 
     def _recv(self, max_bytes: int) -> bytes:
         content = self._sock.recv(max_bytes)
