@@ -71,7 +71,7 @@ class OpenConnections:
         if not file.exists():
             file.write_bytes(hashlib.sha256(b"remote-runtime").digest() * (DOWNLOAD_BYTES // 32))
         self._hash = hashlib.sha256(file.read_bytes()).hexdigest()
-        self._is_fast = threading.Event()
+        self._is_fast, self._downloads = threading.Event(), threading.Event()
         self._download_ok = False
         self._threads = [
             threading.Thread(target=self._read_lines, args=(self._channels,), daemon=True),
@@ -81,7 +81,8 @@ class OpenConnections:
             thread.start()
 
     def wait_for_line(self) -> None:
-        eventually(lambda: self._lines, what="the cell prints")
+        """And for the first bytes of the download."""
+        eventually(lambda: self._lines and self._downloads.is_set(), what="the cell prints, and the download has begun")
 
     def finish(self, ended_at: float) -> Outcome:
         """End both, and say what became of them. ``ended_at``: when the fault was over, by ``time.monotonic``."""
@@ -123,6 +124,7 @@ class OpenConnections:
             answer = connection.getresponse()
             while content := answer.read(_STEP_BYTES):
                 digest.update(content)
+                self._downloads.set()
                 if not self._is_fast.is_set():
                     time.sleep(0.2)
         except OSError:

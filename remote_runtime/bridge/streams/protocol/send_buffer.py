@@ -6,6 +6,8 @@ import tempfile
 from collections import deque
 from typing import Deque, List, Optional
 
+from .receive_buffer import INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES
+
 MAX_WINDOWS_BYTES = 256 << 20  # beyond the initial window of each stream
 _SEGMENT_BYTES = 16 << 20
 
@@ -128,12 +130,15 @@ class Chunk:
 
 class SendBuffer:
     """Chunks in the order of their offsets. ``end``: the offset after the last byte; ``size``: unacknowledged bytes;
-    ``unsent``: the chunks to be sent, lowest offset first."""
+    ``unsent``: the chunks to be sent, lowest offset first. ``limit``: the offset that the peer accepts bytes up to;
+    ``acknowledged``: bytes before it were received by the peer."""
 
     def __init__(self, budget: SpoolBudget) -> None:
         self.end = 0
         self.size = 0
         self.unsent: Deque[Chunk] = deque()
+        self.limit = self._window = INITIAL_WINDOW_BYTES
+        self.acknowledged = 0
         self._budget = budget
         self._chunks: Deque[Chunk] = deque()
         self._segment: Optional[_Segment] = None
@@ -156,8 +161,14 @@ class SendBuffer:
         self._chunks.append(chunk)
         self.unsent.append(chunk)
 
-    def acknowledge(self, offset: int) -> None:
-        """Forget the chunks that end at or before ``offset``."""
+    def acknowledge(self, offset: int, limit: int) -> None:
+        """Forget the chunks that end at or before ``offset``. ``limit``: up to where the peer accepts bytes now; the
+        window that this leaves is used as far as the budget allows."""
+        self.acknowledged = max(self.acknowledged, offset)
+        window = min(limit - self.acknowledged, MAX_WINDOW_BYTES)
+        if window > self._window and self._budget.sending.reserve(window - self._window):
+            self._window = window
+        self.limit = max(self.limit, self.acknowledged + min(window, self._window))
         while self._chunks and self._chunks[0].end <= offset:
             chunk = self._chunks.popleft()
             if self.unsent and self.unsent[0] is chunk:
@@ -174,6 +185,9 @@ class SendBuffer:
             self.unsent = deque(chunk for chunk in self._chunks if chunk.carrier is None)
 
     def clear(self) -> None:
+        """Forget all chunks, and return the window to the budget."""
+        self._budget.sending.release(self._window - INITIAL_WINDOW_BYTES)
+        self._window = INITIAL_WINDOW_BYTES
         chunks: List[Chunk] = list(self._chunks)
         self._chunks.clear()
         self.unsent.clear()

@@ -270,7 +270,7 @@ class StreamSession:
         ack = b""
         if self._unacknowledged.pop(stream.number, None) is not None:
             ack = stream.ack_frame()
-        flags = chunk.flags | (BLOCKED if chunk.end >= stream.limit else 0)
+        flags = chunk.flags | (BLOCKED if chunk.end >= stream.sending.limit else 0)
         head = frames.HEAD.pack(frames.DATA, flags, 0, stream.number, chunk.offset, chunk.size)
         if chunk.size < _JOINED_BYTES:
             carrier.push(ack + head + content)

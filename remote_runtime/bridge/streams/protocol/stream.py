@@ -52,17 +52,15 @@ class LocalConnection(Protocol):
 
 
 class ResumableStream:
-    """``limit``: the offset that the peer accepts bytes up to. ``acknowledged``: bytes before it were received by the
-    peer; ``confirmed``: were written to its local connection while that was there. ``is_websocket``: the server
-    switched protocols (status 101)."""
+    """``confirmed``: bytes before it were written to the peer's local connection while that was there.
+    ``is_websocket``: the server switched protocols (status 101)."""
 
     def __init__(self, session: StreamOwner, number: int, local: LocalConnection) -> None:
         self.number = number
         self.local = local
         self.sending = SendBuffer(session.budget)
         self.receiving = ReceiveBuffer()
-        self.limit = self._send_window = INITIAL_WINDOW_BYTES
-        self.acknowledged = self.confirmed = 0
+        self.confirmed = 0
         self.sent_to = 0
         self.is_websocket = self.is_queued = self.is_closed = False
         self._session = session
@@ -102,7 +100,7 @@ class ResumableStream:
     def take(self, content: memoryview) -> int:
         """How many bytes of the local connection, which nothing precedes in its socket, are taken at once: 0 while the
         peer or the carriers accept no more. A copy and a turn of the event loop less than by ``on_readable``."""
-        if self.is_closed or self.is_queued or self._has_read_end or self.sending.end >= self.limit:
+        if self.is_closed or self.is_queued or self._has_read_end or self.sending.end >= self.sending.limit:
             return 0
         piece = bytes(content[:_MAX_READ_BYTES])
         self._append(piece)
@@ -113,19 +111,14 @@ class ResumableStream:
     def next_chunk(self) -> Optional[Chunk]:
         """The chunk to send next; None if there is none, or the peer accepts no more."""
         unsent = self.sending.unsent
-        if self.is_closed or not unsent or (unsent[0].offset >= self.limit and unsent[0].size):
+        if self.is_closed or not unsent or (unsent[0].offset >= self.sending.limit and unsent[0].size):
             return None
         return unsent[0]
 
     def on_acknowledged(self, offset: int, limit: int) -> None:
-        self.acknowledged = max(self.acknowledged, offset)
-        window = min(limit - self.acknowledged, MAX_WINDOW_BYTES)
-        if window > self._send_window and self._session.budget.sending.reserve(window - self._send_window):
-            self._send_window = window
-        self.limit = max(self.limit, self.acknowledged + min(window, self._send_window))
+        self.sending.acknowledge(offset, limit)
         if not self._is_peer_gone:
-            self.confirmed = self.acknowledged
-        self.sending.acknowledge(offset)
+            self.confirmed = self.sending.acknowledged
         if self._kept_back is not None and not len(self.sending):
             self._kept_back = None
             self._acknowledge(at_once=True)
@@ -188,13 +181,11 @@ class ResumableStream:
         return frames.SUMMARY_ENTRY.pack(self.number, self._note_ack(), self.receiving.grant())
 
     def ack_frame(self) -> bytes:
-        limit = frames.LIMIT.pack(self.receiving.grant())
-        return frames.frame(frames.ACK, self.number, self._note_ack(), limit)
+        return frames.frame(frames.ACK, self.number, self._note_ack(), frames.LIMIT.pack(self.receiving.grant()))
 
     def _note_ack(self) -> int:
         """The offset to acknowledge."""
-        delivered = self.receiving.delivered
-        self._last_ack = delivered if self._kept_back is None else min(self._kept_back, delivered)
+        self._last_ack = self.receiving.delivered if self._kept_back is None else self._kept_back
         return self._last_ack
 
     @property
@@ -275,7 +266,7 @@ class ResumableStream:
     def update_watch(self) -> None:
         """Watch the local connection for what can be done with it now."""
         if not self.is_closed:
-            readable = not self._has_read_end and (self._spools or self.sending.end < self.limit)
+            readable = not self._has_read_end and (self._spools or self.sending.end < self.sending.limit)
             self._watch(readable=readable, writable=self._must_wait)
 
     def reset(self, why: str, *, tell_peer: bool = True) -> None:
@@ -301,7 +292,6 @@ class ResumableStream:
             return
         self._watch(readable=False, writable=False)
         self.is_closed = True
-        self._session.budget.sending.release(self._send_window - INITIAL_WINDOW_BYTES)
         self._session.budget.receiving.release(self.receiving.window - INITIAL_WINDOW_BYTES)
         self.sending.clear()
         self.receiving.clear()

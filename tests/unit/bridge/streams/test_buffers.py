@@ -55,7 +55,7 @@ def test_what_is_not_acknowledged_is_kept_and_nothing_else(steps: list[bytes | i
             content += step
         else:
             acknowledged = max(acknowledged, min(step, len(content)))
-            buffer.acknowledge(step)
+            buffer.acknowledge(step, step + 1)
     kept = list(buffer.unsent)
     assert b"".join(chunk.content() for chunk in kept) == content[len(content) - buffer.size :]
     assert buffer.size >= len(content) - acknowledged

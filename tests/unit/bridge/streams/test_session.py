@@ -211,7 +211,7 @@ def test_what_is_discarded_is_never_confirmed_to_the_server() -> None:
     assert stream.is_closed
     assert there.was_reset
     assert stream.confirmed == 5
-    assert stream.acknowledged > 5
+    assert stream.sending.acknowledged > 5
 
 
 def test_the_server_reads_a_websocket_ahead_of_its_client_and_other_answers_not() -> None:
