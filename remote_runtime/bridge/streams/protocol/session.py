@@ -231,7 +231,8 @@ class StreamSession:
         chunk = None if stream.is_queued else stream.next_chunk()
         if chunk is not None:
             stream.is_queued = True
-            (self._small if chunk.size <= SMALL_BYTES else self._bulk).append(stream)
+            # A small piece of a transfer follows the others: on the other carrier it would come early.
+            (self._small if stream.sending.size <= SMALL_BYTES else self._bulk).append(stream)
 
     def pump(self) -> None:
         """Send what is queued and the carriers have room for."""
