@@ -49,7 +49,7 @@ def open_upstream(
     if address[1] == 0:
         progress("sshtunnel can't forward to Jupyter's Unix socket; it is used after the next `down` and `up`")
         return SessionUpstream(session, *address)
-    progress("sshtunnel logs in a second time, opens no connections in advance, and can't forward to Unix sockets")
+    progress("sshtunnel logs in a second time, can't forward to Unix sockets, and resets open connections in an outage")
     within = deadline.within(target.profile.timeouts.ssh_s)
     tunnel = ssh.open_sshtunnel(session, *address, progress=progress, deadline=within)
     return SshtunnelUpstream(tunnel, session, address)
@@ -59,7 +59,7 @@ def _check_fast_engine(profile: Profile, progress: Progress) -> None:
     why = "the SSH server offers no AES-GCM"
     if profile.forward.engine == "fast":
         raise SshError("ssh-refused", "`forward.engine: fast` requires AES-GCM", why, "Set `forward.engine: auto`")
-    progress(f"Forwarding is slower than usual: {why}")
+    progress(f"Forwarding is slower than usual, and an outage resets open connections: {why}")
 
 
 def supports_unix_sockets(target: Target) -> bool:

@@ -51,7 +51,8 @@ def check(endpoint: Endpoint, server: Server, deadline: Deadline) -> tuple[str, 
         )
     elif not bridged:
         notes.append(
-            f"Your server on port {server.port} has no bridge: it can't authenticate itself, and older Colab pages "
+            f"Your server on port {server.port} has no bridge: it can't authenticate itself, an outage resets open "
+            "connections, and older Colab pages "
             f"can't use it. {add_the_bridge(server)}"
         )
     return tuple(notes)

@@ -38,6 +38,7 @@ def test_ones_own_server_is_used_and_left_running(world: World, box: Sshd) -> No
         done = world.run("up", "mine")
         assert done.code == 0, done.err
         assert "has no bridge" in done.err
+        assert "an outage resets open connections" in done.err
         page = Page(done.out.strip())
         assert page.token == server.token
         kernel = page.start_kernel()
