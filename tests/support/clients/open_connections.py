@@ -106,7 +106,7 @@ class OpenConnections:
 
     def _read_lines(self, channels: ClientConnection) -> None:
         try:
-            while "end" not in self._lines:
+            while "end" not in self._lines[-1:]:
                 message = json.loads(channels.recv(timeout=_LONGEST_OUTAGE_S))
                 if message["msg_type"] == "stream":
                     self._lines += message["content"]["text"].split()
