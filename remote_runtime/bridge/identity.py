@@ -37,7 +37,9 @@ def proof(token: str, nonce: str, at: str = "") -> str:
 def bound_address(handler: RequestHandler) -> str:
     """Where the connection arrived if ``at`` in the query asks for a proof of it; else empty."""
     stream = stream_of(handler.request)
-    return local_address(stream.socket) if handler.get_query_argument("at", "") and stream is not None else ""
+    if stream is None or not handler.get_query_argument("at", ""):
+        return ""
+    return getattr(stream, "arrived_at", "") or local_address(stream.socket)
 
 
 def local_address(connection: Any) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, NamedTuple, Optiona
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
+from ..identity import local_address
 from .protocol.carrier import Carrier
 from .protocol.handshake import Hello, client_proof, secret_proof
 from .protocol.send_buffer import SpoolBudget
@@ -54,9 +55,11 @@ class StreamAddress(Tuple[str, int]):
 
 class _StreamIOStream(IOStream):
     """The HTTP server's end of a stream. What the server writes goes to the stream at once, and through the socket only
-    while the stream accepts no more. ``written``: bytes in all."""
+    while the stream accepts no more. ``written``: bytes in all. ``arrived_at``: where the carrier arrived, for
+    the proof of the server's identity."""
 
     written = 0
+    arrived_at = ""
     local: LocalSocket
 
     def write_to_fd(self, data: memoryview) -> int:
@@ -74,6 +77,7 @@ class _Member(NamedTuple):
     session: StreamSession
     secret: str
     generation: int
+    arrived_at: str = ""
 
 
 class StreamServer:
@@ -155,6 +159,7 @@ class StreamServer:
             sock.close()
             return
         self._check_later(session_id, self._timeouts.silence_s)
+        self._members[session_id] = member._replace(arrived_at=local_address(sock))
         member.session.attach(Carrier(member.session, CarrierSocket(sock), number))
 
     def _no_room(self) -> str:
@@ -173,13 +178,13 @@ class StreamServer:
             clock=time.monotonic,
             call_later=IOLoop.current().call_later,
             budget=self._budget,
-            open_local=lambda number: self._open_local(session),
+            open_local=lambda number: self._open_local(session, self._members[session_id].arrived_at),
             on_detached=lambda: self._check_later(session_id, self._timeouts.detached_s),
             max_bulk_carriers=_BULK_CARRIERS,
         )
         return session
 
-    def _open_local(self, session: StreamSession) -> LocalSocket:
+    def _open_local(self, session: StreamSession, arrived_at: str) -> LocalSocket:
         """Raises ``OSError``."""
         if sum(len(each.streams) for each in self.sessions) >= self._max_streams:
             raise OSError(f"{self._max_streams} connections are open")
@@ -191,6 +196,7 @@ class StreamServer:
         stream = _StreamIOStream(theirs, max_buffer_size=server.max_buffer_size, read_chunk_size=server.read_chunk_size)
         address = StreamAddress(("127.0.0.1", 0))
         stream.local = local = LocalSocket(ours)
+        stream.arrived_at = arrived_at
 
         def note_use() -> None:
             self.last_heard = datetime.now(timezone.utc)

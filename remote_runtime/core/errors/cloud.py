@@ -8,8 +8,8 @@ CLOUD = {
     "no-credentials": CatalogueEntry(
         "Not signed in to Google Cloud.",
         "No credentials were found on this computer, they have expired, or they would be sent unencrypted.",
-        "Run `gcloud auth application-default login`. It is part of the Google Cloud CLI: "
-        "https://cloud.google.com/sdk/docs/install",
+        "Run `gcloud auth application-default login`. It is part of the Google Cloud CLI "
+        "(https://cloud.google.com/sdk/docs/install).",
     ),
     "no-project": CatalogueEntry(
         "No Google Cloud project is set.",

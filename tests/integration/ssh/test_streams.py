@@ -16,6 +16,7 @@ import pytest
 from remote_runtime.core.errors import HealthError
 from remote_runtime.core.model import Secret
 from remote_runtime.lifecycle.upstream import SessionUpstream
+from remote_runtime.tunnel.identity import challenge
 from tests.support.clients.ssh_client import Visitor
 from tests.support.clients.stream_port import Port
 from tests.support.environment.waiting import eventually
@@ -67,6 +68,13 @@ def test_a_download_goes_on_over_the_next_connection_and_the_one_after_it(port: 
         port.connect()
         received += client.recv(100_000)
     assert hashlib.sha256(body_of(client, received)).digest() == hashlib.sha256(FILE).digest()
+
+
+def test_the_identity_is_proved_for_the_address_of_the_server_through_a_stream_too(port: Port) -> None:
+    for at, is_proved in ((f"127.0.0.1:{port.server.port}", True), (f"127.0.0.1:{port.server.port + 1}", False)):
+        path, expected = challenge(Secret(port.server.token), at)
+        with port.ask(path) as client:
+            assert (json.loads(read_all(client).partition(b"\r\n\r\n")[2])["hmac"] == expected) is is_proved
 
 
 def test_an_upload_goes_on_and_arrives_once(port: Port, server: JupyterServer) -> None:
