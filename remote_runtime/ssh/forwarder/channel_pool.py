@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from ...core.errors import RemoteRuntimeError
 from ...core.model import format_address
-from ...tunnel.connection_stats import Address
 from ...tunnel.identity import ServerIdentity
 from ...tunnel.protocols import ConnectionHandler
 from ...tunnel.rate_limited_log import RateLimitedLog
@@ -50,6 +49,7 @@ class ChannelPool:
         self._identity = identity
         self._lost_error = lost_error
         self._listeners = Listeners(loop, self._add_client)
+        self.listen = self._listeners.listen
         self._connections: set[ForwardedConnection] = set()
         self._silent_clients = SilentClients(loop, self._assign)
         self._silent_channels = OldestFirst[Client](2 * loop.max_silent, Client.is_silent)
@@ -61,15 +61,6 @@ class ChannelPool:
         client = Client(sock, handler)
         if not self._loop.call_soon(lambda: self._add_client(client)):
             client.return_with_error(self._lost_error())
-
-    def listen(
-        self,
-        listeners: Sequence[socket.socket],
-        new_handler: Callable[[Address], ConnectionHandler],
-        on_stopped: Callable[[], None],
-    ) -> None:
-        """See ``tunnel.protocols.Forwarder``."""
-        self._listeners.listen(listeners, new_handler, on_stopped)
 
     def close(self) -> None:
         """Reset all connections and refuse further ones. Waits until the ports are free."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Sequence
 
-from ...tunnel.connection_stats import Address
 from ...tunnel.protocols import ConnectionHandler
 from ..forwarder.client import Client, SilentClients
 from ..forwarder.listeners import Listeners
@@ -24,6 +22,7 @@ class StreamForwarder:
         self._is_draining = False
         self._silent_clients = SilentClients(link.loop, lambda client: streams.open(client, link))
         self._listeners = Listeners(link.loop, self._silent_clients.add)
+        self.listen = self._listeners.listen
         link.on_released(self._stop)
 
     @property
@@ -34,14 +33,6 @@ class StreamForwarder:
         client = Client(sock, handler)
         if not self._link.loop.call_soon(lambda: self._silent_clients.add(client)):
             client.return_with_error(self._link.lost_error())
-
-    def listen(
-        self,
-        listeners: Sequence[socket.socket],
-        new_handler: Callable[[Address], ConnectionHandler],
-        on_stopped: Callable[[], None],
-    ) -> None:
-        self._listeners.listen(listeners, new_handler, on_stopped)
 
     def drain(self) -> None:
         self._is_draining = True
