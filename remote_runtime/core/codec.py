@@ -13,7 +13,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .model import Secret
+from .secret import Secret
 
 T = TypeVar("T")
 
