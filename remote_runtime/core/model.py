@@ -8,8 +8,10 @@ from typing import Literal
 from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
+from .creation import CloudResource
 from .fast_dataclass import fast_dataclass
 from .metrics import Connections, KernelStatus, MachineLoad, RecordedOutputs, StreamStatus, Traffic
+from .price import HourlyPrice
 from .secret import MIN_TOKEN_CHARS as MIN_TOKEN_CHARS
 from .secret import Secret as Secret
 from .server import UNKNOWN_INTERPRETER as UNKNOWN_INTERPRETER
@@ -97,17 +99,18 @@ class Forward:
 class Runtime:
     """The state of one runtime, as the state file holds it and `status` shows it.
 
-    ``target``: ``{"kind", …}`` of the profile. ``since``: ISO 8601, when it became ready, else when the keeper started.
-    ``unfinished``: the first `up` has not succeeded, so `down` restores the instance's status.
+     ``target``: ``{"kind", …}`` of the profile. ``since``: ISO 8601, when it became ready, else when the keeper
+    started. ``unfinished``: the first `up` has not succeeded, so `down` restores the instance's status.
     ``profile_text``: the profile in use, YAML, from which `down` works. ``client_id``: part of the name of its folder
     on the machine. ``last_error``: an error's ``as_dict()``. ``last_outage``: ``{"why", "at", "lasted_s"}``, and
     ``restarted``: why Jupyter was started again, if it was. ``local_host``: ``127.0.0.1`` where another program listens
     on [::1]. ``keys``: installed public keys, which `down --purge` removes. ``page_requests``: requests of the
     profile's origins that reached the server, None if unknown. ``idle_s``: as the watchdog on the machine reported it
     last. ``seen``: ISO 8601, the last contact with the machine, if there is none now. ``folder``: the machine may have
-    a remote-runtime directory. ``streams``: None where connections end with the SSH connection; ``stream_key``:
-    with which the next keeper ends those of this one. ``outputs``: None
-    where none are recorded.
+    a remote-runtime directory. ``streams``: None where connections end with the SSH connection; ``stream_key``: with
+    which the next keeper ends those of this one. ``outputs``: None where none are recorded. ``resources``: what `up`
+    created in the cloud, or was about to. ``price``: of an hour of the VM, None if unknown. ``price_since``: ISO 8601,
+    when the VM started in this runtime; empty if unknown.
     """
 
     name: str
@@ -143,6 +146,9 @@ class Runtime:
     keys: tuple[InstalledKey, ...] = ()
     last_error: Mapping[str, str] | None = None
     unfinished: bool = True
+    resources: tuple[CloudResource, ...] = ()
+    price: HourlyPrice | None = None
+    price_since: str = ""
     tool_version: str = ""
 
     @property

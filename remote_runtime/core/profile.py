@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
+from .creation import CreateSettings
 from .fast_dataclass import fast_dataclass
 
 COLAB_ORIGIN = "https://colab.research.google.com"
@@ -16,14 +17,18 @@ COLAB_ORIGINS = (COLAB_ORIGIN, "https://colab.google.com")
 
 @fast_dataclass(frozen=True)
 class GceTarget:
-    """A Compute Engine instance, by name or by labels."""
+    """A Compute Engine instance, by name or by labels. ``zones``, ``regions``: where ``create`` may make it, in this
+    order. ``create``: None creates nothing."""
 
     instance: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     project: str | None = None
     zone: str | None = None
+    zones: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
     connect: Literal["auto", "external", "internal", "iap"] = "auto"
     start: bool = True
+    create: CreateSettings | None = None
     kind: Literal["gce"] = "gce"
 
 
@@ -47,9 +52,11 @@ class LocalTarget:
 @fast_dataclass(frozen=True)
 class DemoTarget:
     """The emulated Compute Engine machine on loopback. Without an ``external_address`` it is reached through an
-    emulated Identity-Aware Proxy."""
+    emulated Identity-Aware Proxy. ``zones``, ``create``: as of ``GceTarget``; without ``create`` it exists already."""
 
     external_address: bool = True
+    zones: tuple[str, ...] = ()
+    create: CreateSettings | None = None
     kind: Literal["demo"] = "demo"
 
 
@@ -139,7 +146,7 @@ class ColabSettings:
 @fast_dataclass(frozen=True)
 class OnDownSettings:
     server: Literal["stop", "keep"] = "stop"
-    instance: Literal["keep", "stop", "suspend"] = "keep"
+    instance: Literal["keep", "stop", "suspend", "delete"] = "keep"
 
 
 @fast_dataclass(frozen=True)

@@ -276,7 +276,9 @@ class TakeDown:
 def _action(profile: Profile, options: TakeDownOptions) -> Action | None:
     """What happens to the instance. It keeps running if `down` keeps the server."""
     asked = profile.on_down.instance
-    return options.instance or (None if options.keep_server or asked == "keep" else asked)
+    if options.instance or options.keep_server:
+        return options.instance
+    return None if asked == "keep" or asked == "delete" else asked
 
 
 def _is_attached(runtime: Runtime) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.errors import UsageError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
+from .creation_keys import with_idle_default
 from .editor_schema import json_schema, schema_text, template_text, user_copy
 from .field_types import FORWARD_SYNTAX, parse_forward
 from .rendering import DEFAULT_MARK, describe_target, marked_yaml, set_document, set_yaml, to_document, to_yaml
@@ -88,11 +89,12 @@ def parse_profile(name: str, path: str, text: str) -> Profile:
 
 def _parse(name: str, path: str, text: str, reference: str) -> Profile:
     try:
-        values = PROFILE.values(parse(text), "")
+        node = parse(text)
+        values = PROFILE.values(node, "")
     except ValidationError as exc:
         raise profile_error(reference, reference if is_path(reference) else path, path, text, exc) from exc
     values.pop("version")
-    return Profile(name=name, path=Path(path), **values)
+    return with_idle_default(node, Profile(name=name, path=Path(path), **values))
 
 
 def name_of(name_or_path: str) -> str:

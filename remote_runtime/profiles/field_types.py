@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward
+from .sections import ListOf
 from .validation_errors import error_at, expected, quoted
 from .value_types import Port, Schema, Text, ValueType, port_number, scalar_text
 from .yaml_nodes import describe_type, yaml_tag
@@ -33,6 +34,46 @@ def _region_problem(text: str) -> str:
 
 
 ZONE = Text("a zone such as `us-central1-a`", "[a-z]+-[a-z]+[0-9]+-[a-z0-9]{1,8}", _region_problem)
+
+
+REGION = Text("a region such as `us-central1`", "[a-z]+-[a-z]+[0-9]+", lambda text: _zone_problem(text))
+
+
+@fast_dataclass(frozen=True)
+class OneOrMore(ValueType):
+    """One value or a list of them, parsed into a tuple."""
+
+    item: ValueType
+    max_items: int = 100
+
+    def parse(self, node: Node, key: str) -> tuple[Any, ...]:
+        if yaml_tag(node) != "seq":
+            return (self.item.parse(node, key),)
+        values: tuple[Any, ...] = ListOf(self.item, 0, self.max_items).parse(node, key)
+        return values
+
+    def to_yaml(self, value: Any) -> object:
+        return self.item.to_yaml(value[0]) if len(value) == 1 else [self.item.to_yaml(each) for each in value]
+
+    def json_schema(self) -> Schema:
+        return {"anyOf": [self.item.json_schema(), ListOf(self.item, 0, self.max_items).json_schema()]}
+
+
+def _zone_problem(text: str) -> str:
+    is_zone = re.fullmatch(ZONE.pattern, text)
+    return expected(f"a region such as `{text.rpartition('-')[0]}`", f"the zone {quoted(text)}") if is_zone else ""
+
+
+MACHINE_TYPE = Text("a machine type such as `g2-standard-8`", "[a-z][a-z0-9]*(?:-[a-z0-9]+){1,6}")
+TYPE_NAME = Text("a type such as `pd-balanced`", "[a-z][a-z0-9-]{0,62}")
+IMAGE_NAME = Text("the name of an image or of a family, without its project", "[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+METADATA_KEY = Text("a metadata key (letters, digits, `_` and `-`)", "[A-Za-z0-9_-]{1,128}")
+NETWORK = Text("a name, or a path such as `projects/P/global/networks/N`", "[a-z][a-z0-9:./-]{0,250}")
+SCOPE = Text(
+    "a scope such as `cloud-platform`, or its URL", r"[a-z][a-z.-]{0,60}|https://www\.googleapis\.com/auth/[\w.-]+"
+)
+SERVICE_ACCOUNT = Text("`default` or a service account's e-mail address", "default|[a-z0-9][a-z0-9.:-]*@[a-z0-9.-]+")
+TAG = Text("a network tag (lowercase letters, digits and `-`)", "[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def _label_problem(text: str, *, is_key: bool) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core import profile
+from .creation_keys import CREATE
 from .field_types import (
     HOST,
     INSTANCE,
@@ -17,12 +18,14 @@ from .field_types import (
     PACKAGE,
     PROJECT,
     PYTHON,
+    REGION,
     REMOTE_PATH,
     TOKEN_FILE,
     USER,
     ZONE,
     ForwardSpec,
     LocalPortOrRange,
+    OneOrMore,
 )
 from .jupyter_rules import arg_problem, env_name_problem, is_secret_env_name
 from .sections import Key, ListOf, MappingOf, Section, TaggedUnion
@@ -38,6 +41,27 @@ def _check_one_instance(values: Mapping[str, Any], keys: frozenset[str]) -> Rule
     unreadable = {"instance", "labels"} & keys - set(values)
     if not named and not unreadable:
         yield "instance", "required key is missing; set `instance` or `labels`"
+
+
+def _check_places(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
+    attributes = {"zone": "zone", "zones": "zones", "region": "regions"}
+    given = [name for name, attribute in attributes.items() if name in keys and values.get(attribute, True)]
+    for name in given[1:]:
+        yield name, f"expected one of `zone`, `zones` and `region`, got `{given[0]}` and `{name}`"
+    if len(values.get("zones", ())) != len(set(values.get("zones", ()))):
+        yield "zones", "expected different zones, got one twice"
+    if "create" not in keys:
+        return
+    if not given:
+        yield "create", "requires `zone`, `zones` or `region`: where the VM is created"
+    if "instance" not in keys:
+        yield "create", "requires `instance`, the name of the new VM"
+
+
+def _check_demo_creation(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
+    if ("create" in keys) != bool("zones" in keys and values.get("zones", True)):
+        missing = "zones" if "create" in keys else "create"
+        yield missing, "required key is missing: `create` and `zones` are used together"
 
 
 def _check_ports_unique(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
@@ -66,6 +90,11 @@ def _check_target_combination(values: Mapping[str, Any], keys: frozenset[str]) -
         yield "idle", f"`do: {idle.do}` requires a target of kind `gce`; use `stop-server`"
     if on_down and on_down.instance != "keep" and target and target.kind in ("ssh", "local"):
         yield "on_down", f"`instance: {on_down.instance}` requires a target of kind `gce`; use `keep`"
+    elif on_down and on_down.instance == "delete" and target and not target.create:
+        yield "on_down", "`instance: delete` requires `target.create`: only a VM that `up` created is deleted"
+    is_unlimited = isinstance(target, profile.GceTarget) and target.create and target.create.max_run_s is None
+    if jupyter and jupyter.attach and is_unlimited and not idle:
+        yield "jupyter", "`attach` on a VM that `create` makes requires `create.max_run`, or `idle: {after: never}`"
 
 
 def _only_for_kind(kind: str, *names: str) -> dict[str, str]:
@@ -76,7 +105,8 @@ def _kind_key(word: str) -> Key:
     return Key("kind", OneOf((word,)), "The kind of target.", required=True)
 
 
-_GCE_ONLY = _only_for_kind("gce", "project", "zone", "instance", "labels", "connect", "start")
+_GCE_ONLY = _only_for_kind("gce", "project", "zone", "instance", "labels", "connect", "start", "region")
+_CREATION_ONLY = _only_for_kind("gce", "zones", "create")
 _SSH_ONLY = _only_for_kind("ssh", "host", "port", "jump")
 
 GCE = Section(
@@ -89,13 +119,16 @@ GCE = Section(
             "The project ID. Default: from the environment, gcloud or the credentials.",
         ),
         Key("zone", ZONE, "The VM's zone. Default: all zones of the project are searched."),
+        Key("zones", ListOf(ZONE), "Zones in which `create` tries to create the VM, in this order."),
+        Key("region", OneOrMore(REGION), "A region, or a list, in whose zones `create` tries it.", "regions"),
         Key("instance", INSTANCE, "The VM's name. Set this or labels."),
         Key("labels", MappingOf(LABEL_KEY, LABEL_VALUE, max_items=64), "Labels that select exactly one VM."),
         Key("connect", OneOf(("auto", "external", "internal", "iap")), "How to connect over SSH."),
         Key("start", Boolean(), "Start or resume the VM if it isn't running."),
+        Key("create", CREATE, CREATE.description),
     ),
     "A Compute Engine VM.",
-    (_check_one_instance,),
+    (_check_one_instance, _check_places),
     _SSH_ONLY,
 )
 SSH_HOST = Section(
@@ -108,9 +141,15 @@ SSH_HOST = Section(
     ),
     "Any SSH host.",
     (),
-    _GCE_ONLY,
+    _GCE_ONLY | _CREATION_ONLY,
 )
-LOCAL = Section(profile.LocalTarget, (_kind_key("local"),), "This computer, without SSH.", (), _GCE_ONLY | _SSH_ONLY)
+LOCAL = Section(
+    profile.LocalTarget,
+    (_kind_key("local"),),
+    "This computer, without SSH.",
+    (),
+    _GCE_ONLY | _CREATION_ONLY | _SSH_ONLY,
+)
 DEMO = Section(
     profile.DemoTarget,
     (
@@ -120,9 +159,11 @@ DEMO = Section(
             Boolean(),
             "Without an external address, the connection uses an emulated IAP.",
         ),
+        Key("zones", ListOf(ZONE), "Emulated zones in which `create` tries to create the VM."),
+        Key("create", CREATE, CREATE.description),
     ),
     "An emulated VM on this computer.",
-    (),
+    (_check_demo_creation,),
     _GCE_ONLY | _SSH_ONLY,
 )
 TARGET = TaggedUnion({"gce": GCE, "ssh": SSH_HOST, "local": LOCAL, "demo": DEMO})
@@ -202,7 +243,7 @@ ON_DOWN = Section(
             OneOf(("stop", "keep")),
             "What to do with the Jupyter server. It always ends with its VM.",
         ),
-        Key("instance", OneOf(("keep", "stop", "suspend")), "What to do with the VM."),
+        Key("instance", OneOf(("keep", "stop", "suspend", "delete")), "What to do with the VM."),
     ),
     "What `down` does.",
 )

@@ -156,6 +156,46 @@ def port_number(text: str) -> int | None:
 
 
 @fast_dataclass(frozen=True)
+class WholeNumber(ValueType):
+    min: int
+    max: int
+
+    def parse(self, node: Node, key: str) -> int:
+        allowed = f"a number from {self.min} to {self.max}"
+        text = scalar_text(node, key, allowed)
+        is_number = yaml_tag(node) == "int" and re.fullmatch("[0-9]{1,9}", text)
+        if not is_number or not self.min <= int(text) <= self.max:
+            raise error_at(node, key, expected(allowed, quoted(text)))
+        return int(text)
+
+    def json_schema(self) -> Schema:
+        return {"type": "integer", "minimum": self.min, "maximum": self.max}
+
+
+@fast_dataclass(frozen=True)
+class Size(ValueType):
+    """A disk's size in GB, written with a unit. Compute Engine's GB has 1024 MB."""
+
+    min_gb: int
+    max_gb: int
+
+    def parse(self, node: Node, key: str) -> int:
+        allowed = f"a size such as `100GB`, from {self.min_gb} GB to {self.max_gb // 1024} TB"
+        text = scalar_text(node, key, allowed)
+        match = re.fullmatch("([0-9]{1,6})(GB|TB)", text)
+        size_gb = int(match[1]) * (1024 if match[2] == "TB" else 1) if match else 0
+        if not self.min_gb <= size_gb <= self.max_gb:
+            raise error_at(node, key, expected(allowed, quoted(text)))
+        return size_gb
+
+    def to_yaml(self, value: int | None) -> object:
+        return None if value is None else f"{value}GB"
+
+    def json_schema(self) -> Schema:
+        return {"type": "string", "pattern": "^[0-9]{1,6}(?:GB|TB)$"}
+
+
+@fast_dataclass(frozen=True)
 class Duration(ValueType):
     """Seconds, written with a unit; ``never`` for None."""
 
@@ -180,7 +220,7 @@ class Duration(ValueType):
 
     def to_yaml(self, value: float | None) -> object:
         if value is None:
-            return "never"
+            return "never" if self.allow_never else None
         unit = next(unit for unit in "dhms" if value % _UNITS_S[unit] == 0)
         return f"{int(value) // _UNITS_S[unit]}{unit}"
 

@@ -48,7 +48,7 @@ def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012
         HEAD | {"jupyter": {"env": {"A": 1}}}, HEAD | {"jupyter": {"attach": {"token_file": "~/t"}}},
         HEAD | {"forward": {"engine": "slow"}}, HEAD | {"forward": {"local_port": [1, 2, 3]}},
         HEAD | {"forward": {"extra": ["6006:"]}}, HEAD | {"colab": {"origins": []}}, HEAD | {"idle": {"after": "soon"}},
-        HEAD | {"on_down": {"instance": "delete"}}, HEAD | {"timeouts": {"ssh": "never"}},
+        HEAD | {"on_down": {"instance": "erase"}}, HEAD | {"timeouts": {"ssh": "never"}},
     ],
 )  # fmt: skip
 def test_schema_and_loader_refuse_the_same_mistakes(

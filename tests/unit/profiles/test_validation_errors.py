@@ -50,7 +50,7 @@ def test_a_misspelt_key_is_one_mistake(tmp_path: Path, text: str, meant: str) ->
 def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     text = (
         "version: 1\ntarget:\n  kind: gce\n  instnce: x\n  instance: Bad_Name\nssh:\n  port: '22'\n  host_key: off\n"
-        "on_down: {instance: delete}\n"
+        "on_down: {instance: erase}\n"
     )
     told = complaints(tmp_path, text)
     assert [line.split(": ")[0] + ":" + line.split(": ")[1] for line in told] == [
@@ -59,7 +59,7 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
     assert "did you mean `instance`?" in told[0]
     assert "in quotes" in told[2]
     assert "YAML boolean" in told[3]
-    assert told[4].endswith("expected `keep`, `stop` or `suspend`, got `delete`")
+    assert told[4].endswith("expected `keep`, `stop`, `suspend` or `delete`, got `erase`")
 
 
 @pytest.mark.parametrize(

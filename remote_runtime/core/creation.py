@@ -1,0 +1,113 @@
+"""A VM that `up` creates: what the profile asks for, the plan, and the cloud resources that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Literal
+
+from .fast_dataclass import fast_dataclass
+from .price import HourlyPrice
+
+# Nothing without this label is ever deleted. Its value is the client id of the runtime.
+CREATED_BY_LABEL = "remote-runtime-created-by"
+DEFAULT_WAIT_S = 1800.0
+IDLE_DEFAULT_S = 7200.0
+
+Provisioning = Literal["standard", "spot", "flex-start"]
+
+
+@fast_dataclass(frozen=True)
+class ImageSource:
+    """An image by its family or by its name. ``project``: None for the VM's own."""
+
+    family: str | None = None
+    name: str | None = None
+    project: str | None = None
+
+
+@fast_dataclass(frozen=True)
+class BootDisk:
+    """``size_gb``: None for the image's own size."""
+
+    size_gb: int | None = None
+    type: str = "pd-balanced"
+
+
+@fast_dataclass(frozen=True)
+class GpuRequest:
+    """``type``: Compute Engine's name, such as ``nvidia-tesla-t4``."""
+
+    type: str
+    count: int = 1
+
+
+@fast_dataclass(frozen=True)
+class CreateSettings:
+    """``target.create``. ``gpu``: None where the machine type has its own, or none. ``wait_s``: how long Compute Engine
+    waits for capacity with ``flex-start``. ``max_run_s``: after which it stops the VM; None for no limit.
+    ``network``, ``subnet``: names or paths; None for the project's default. ``service_account``: an e-mail address or
+    ``default``; None for none."""
+
+    machine_type: str
+    image: ImageSource
+    gpu: GpuRequest | None = None
+    boot_disk: BootDisk = BootDisk()
+    provisioning: Provisioning = "standard"
+    wait_s: float | None = None
+    max_run_s: float | None = None
+    external_address: bool = False
+    network: str | None = None
+    subnet: str | None = None
+    service_account: str | None = None
+    scopes: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    keep_on_failure: bool = False
+
+    @property
+    def capacity_wait_s(self) -> float:
+        """How long Compute Engine may wait for capacity; 0 where it answers at once."""
+        return (self.wait_s or DEFAULT_WAIT_S) if self.provisioning == "flex-start" else 0.0
+
+
+@fast_dataclass(frozen=True)
+class CloudResource:
+    """What remote-runtime made in a project, or is about to ask for. ``created_at``: ISO 8601, of the request.
+    ``zone``: empty for a snapshot. ``id``: Compute Engine's, empty before it is known."""
+
+    kind: Literal["instance", "disk", "snapshot"]
+    name: str
+    project: str
+    zone: str
+    created_at: str
+    id: str = ""
+
+
+@fast_dataclass(frozen=True)
+class PlannedZone:
+    """A zone in which the VM may be created. ``why``: the reason for its place in the order. ``skip``: why it is not
+    tried, empty where it is."""
+
+    name: str
+    why: str = ""
+    skip: str = ""
+
+
+@fast_dataclass(frozen=True)
+class CreationPlan:
+    """What will be created. ``zones``: in the order in which they are tried. ``image``: its link; ``image_name``: its
+    name. ``disk_gb``: of the boot disk. ``client_id``: the value of the label. ``notes``: what to know before it is
+    confirmed. ``price``: in the first zone, None where it is not known."""
+
+    instance: str
+    project: str
+    settings: CreateSettings
+    zones: tuple[PlannedZone, ...]
+    image: str
+    image_name: str
+    disk_gb: int
+    client_id: str
+    notes: tuple[str, ...] = ()
+    price: HourlyPrice | None = None
