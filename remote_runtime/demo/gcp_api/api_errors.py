@@ -33,6 +33,19 @@ def forbidden(permission: str, resource: str) -> ApiError:
     return ApiError(403, "forbidden", f"Required '{permission}' permission for '{resource}'")
 
 
+def already_exists(resource: str) -> ApiError:
+    return ApiError(409, "alreadyExists", f"The resource '{resource}' already exists")
+
+
+def act_as_forbidden(account: str) -> ApiError:
+    return ApiError(
+        403,
+        "forbidden",
+        f"The user does not have access to service account '{account}'.  User: 'demo@example.com'.  Ask a "
+        "project owner to grant you the iam.serviceAccountUser role on the service account",
+    )
+
+
 def not_ready(resource: str) -> ApiError:
     return ApiError(400, "resourceNotReady", f"The resource '{resource}' is not ready")
 

@@ -1,15 +1,15 @@
-"""The API methods that list what exists: projects, regions, zones, machine and accelerator types, firewall rules."""
+"""The API methods that show what exists: projects, regions, zones, images, machine types, GPUs, firewall rules."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from . import filters
-from .api_errors import forbidden
+from . import disks, filters, offers
+from .api_errors import forbidden, not_found
 from .operations import BASE
 from .request import Call, no_results_warning, page, unreachable_warning, zones_of
 from .state import Cloud
-from .values import ACCELERATOR_TYPES, MACHINE_TYPES, Json
+from .values import Json
 
 PROJECTS_PATH = "v1/projects"
 PROJECTS_PERMISSION = "resourcemanager.projects.list"
@@ -48,33 +48,83 @@ def firewalls_list(cloud: Cloud, call: Call) -> Json:
     return _list_response(call, "compute#firewallList", rules)
 
 
-def machine_types(cloud: Cloud, call: Call) -> Json:
-    return _aggregated_list(cloud, call, "machineType", MACHINE_TYPES)
+def images_get(cloud: Cloud, call: Call) -> Json:
+    family, name = call.names.get("family", ""), call.names.get("image", "")
+    image = disks.find_image(call.project, name, family)
+    if image is None:
+        raise not_found(call.path)
+    return disks.image_as_json(image)
 
 
-def accelerator_types(cloud: Cloud, call: Call) -> Json:
-    return _aggregated_list(cloud, call, "acceleratorType", ACCELERATOR_TYPES)
+def offers_get(cloud: Cloud, call: Call) -> Json:
+    """A machine type or an accelerator type."""
+    for offered in _offered(call, call.zone):
+        if offered["name"] == call.path.rpartition("/")[2]:
+            return offered
+    raise not_found(call.path)
+
+
+def offers_list(cloud: Cloud, call: Call) -> Json:
+    return _list_response(call, f"compute#{_offered_kind(call)}List", _offered(call, call.zone))
+
+
+def offers_aggregated_list(cloud: Cloud, call: Call) -> Json:
+    test = filters.parse(call.query.get("filter", ""))
+    kind = _offered_kind(call)
+    scopes: Json = {}
+    for zone in zones_of(cloud, call.project):
+        found = [each for each in _offered(call, zone) if test(each)]
+        scopes[f"zones/{zone}"] = {f"{kind}s": found} if found else no_results_warning(zone)
+        if zone in cloud.unreachable_zones:
+            scopes[f"zones/{zone}"] = unreachable_warning(zone)
+    return {"kind": f"compute#{kind}AggregatedList", "id": call.path, "items": scopes, "selfLink": f"{BASE}{call.path}"}
+
+
+def _offered_kind(call: Call) -> str:
+    return "machineType" if "machineTypes" in call.path else "acceleratorType"
+
+
+def _offered(call: Call, zone: str) -> list[Json]:
+    kind = _offered_kind(call)
+    if kind == "machineType":
+        rows = [(each.name, _machine_type(each)) for each in offers.machine_types(zone)]
+    else:
+        rows = [
+            (name, {"description": offers.ACCELERATOR_TYPES[name], "maximumCardsPerInstance": 8})
+            for name in offers.accelerator_types(zone)
+        ]
+    path = f"{BASE}projects/{call.project}/zones/{zone}/{kind}s"
+    return [
+        {
+            "kind": f"compute#{kind}",
+            "id": str(2**60 + sum(name.encode())),
+            "creationTimestamp": disks.CREATED,
+            "name": name,
+            "zone": zone if kind == "machineType" else path.rpartition("/")[0],
+            "selfLink": f"{path}/{name}",
+        }
+        | properties
+        for name, properties in rows
+    ]
+
+
+def _machine_type(offered: offers.MachineType) -> Json:
+    gpus = [{"guestAcceleratorType": offered.gpu, "guestAcceleratorCount": offered.gpus}] if offered.gpu else []
+    return {
+        "description": f"{offered.cpus} vCPUs, {offered.memory_mb // 1024} GB RAM",
+        "guestCpus": offered.cpus,
+        "memoryMb": offered.memory_mb,
+        "imageSpaceGb": 0,
+        "maximumPersistentDisks": 128,
+        "maximumPersistentDisksSizeGb": "263168",
+        "isSharedCpu": False,
+        "architecture": "X86_64",
+    } | ({"accelerators": gpus} if gpus else {})
 
 
 def _list_response(call: Call, kind: str, resources: Sequence[Json]) -> Json:
     test = filters.parse(call.query.get("filter", ""))
     return page(call, kind, [resource for resource in resources if test(resource)])
-
-
-def _aggregated_list(cloud: Cloud, call: Call, what: str, offers: Mapping[str, Sequence[str]]) -> Json:
-    test = filters.parse(call.query.get("filter", ""))
-    scopes: Json = {}
-    for zone in zones_of(cloud, call.project):
-        path = f"projects/{call.project}/zones/{zone}/{what}s"
-        offered = [
-            {"kind": f"compute#{what}", "name": name, "zone": zone, "selfLink": f"{BASE}{path}/{name}"}
-            for name in offers.get(zone, ())
-        ]
-        found = [each for each in offered if test(each)]
-        scopes[f"zones/{zone}"] = {f"{what}s": found} if found else no_results_warning(zone)
-        if zone in cloud.unreachable_zones:
-            scopes[f"zones/{zone}"] = unreachable_warning(zone)
-    return {"kind": f"compute#{what}AggregatedList", "id": call.path, "items": scopes, "selfLink": f"{BASE}{call.path}"}
 
 
 def _zone(project: str, zone: str) -> Json:

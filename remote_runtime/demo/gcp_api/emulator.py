@@ -11,7 +11,7 @@ from typing import TypeVar
 from . import catalogue, methods, os_login
 from .api_errors import ApiError
 from .http_server import LoopbackServer
-from .state import Cloud
+from .state import Cloud, GuestFactory
 from .values import Delays, Exchange, Json, Vm
 
 _Emulator = TypeVar("_Emulator", bound="ComputeEmulator")
@@ -27,7 +27,7 @@ class ComputeEmulator:
     ``endpoint`` ends with ``/compute/v1/`` and is what gcloud and ``machine.json`` use; ``root`` is the part before.
     OS Login is there too: CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN=emulator.os_login_endpoint.
     A project exists if a ``Vm`` or ``project_metadata`` names it. A ``Vm`` is TERMINATED unless it says otherwise, and
-    guest attributes are on unless its ``metadata`` is given.
+    guest attributes are on unless its ``metadata`` is given. ``guest_factory``: see ``Cloud``.
 
     ``exchanges`` keeps every request with its answer, in order. ``cloud.instances`` shows the live state.
     """
@@ -39,9 +39,10 @@ class ComputeEmulator:
         project_metadata: Mapping[str, Mapping[str, str]] | None = None,
         delays: Delays | None = None,
         prefix: str | None = None,
+        guest_factory: GuestFactory | None = None,
         on_shutdown: Callable[[], None] | None = None,
     ) -> None:
-        self.cloud = self.make_cloud(instances, project_metadata or {}, delays or Delays())
+        self.cloud = self.make_cloud(instances, project_metadata or {}, delays or Delays(), guest_factory)
         self.exchanges: list[Exchange] = []
         self._prefix = f"/{secrets.token_urlsafe(24) if prefix is None else prefix}"
         self._on_shutdown = on_shutdown
@@ -74,9 +75,13 @@ class ComputeEmulator:
         return self._server.alive
 
     def make_cloud(
-        self, instances: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays
+        self,
+        instances: Iterable[Vm],
+        project_metadata: Mapping[str, Mapping[str, str]],
+        delays: Delays,
+        guest_factory: GuestFactory | None,
     ) -> Cloud:
-        return Cloud(instances, project_metadata, delays)
+        return Cloud(instances, project_metadata, delays, guest_factory)
 
     def find_method(
         self, http_method: str, path: str, query: Mapping[str, str], body: Json | None

@@ -9,15 +9,25 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 
+from .disks import EmulatedDisk
+from .offers import region_of
 from .operations import BASE, new_id, timestamp
 from .values import Json, Vm
 
 
 class EmulatedInstance:
-    """The live state of a ``Vm``, guarded by the cloud's lock. ``guest_lock``: taken while the guest boots or stops."""
+    """The live state of a ``Vm``, guarded by the cloud's lock. ``guest_lock``: taken while the guest boots or stops.
 
-    def __init__(self, vm: Vm) -> None:
+    ``parts``: properties of the resource that the request to create it says. ``valid_for_s``: how long a FLEX_START
+    waits for capacity. ``ends_at``: when ``maxRunDuration`` ends, or empty.
+    """
+
+    def __init__(self, vm: Vm, parts: Json, *, valid_for_s: float = 0.0) -> None:
         self.vm = vm
+        self.parts = parts
+        self.valid_for_s = valid_for_s
+        self.deleting = False
+        self.ends_at = ""
         self.id = new_id()
         self.status = vm.status
         self.created = timestamp()
@@ -35,6 +45,14 @@ class EmulatedInstance:
     @property
     def resource(self) -> str:
         return f"projects/{self.vm.project}/zones/{self.vm.zone}/instances/{self.vm.name}"
+
+    @property
+    def is_flex_start(self) -> bool:
+        return bool(self.parts["scheduling"]["provisioningModel"] == "FLEX_START")
+
+    @property
+    def max_run_s(self) -> int:
+        return int(self.parts["scheduling"].get("maxRunDuration", {}).get("seconds", 0))
 
     def assign_address(self) -> None:
         """Assigns the external address."""
@@ -56,41 +74,32 @@ class EmulatedInstance:
             "id": self.id,
             "creationTimestamp": self.created,
             "name": vm.name,
-            "description": "",
-            "tags": {"fingerprint": "42WmSpB8rSM="},
             "machineType": f"{zone_url}/machineTypes/{vm.machine_type}",
             "status": self.status,
             "zone": zone_url,
             "canIpForward": False,
             "networkInterfaces": [self._network_interface(project_url)],
-            "disks": [_boot_disk(zone_url, vm.name), *(_local_ssd(number) for number in range(vm.local_ssds))],
             "metadata": metadata_as_json(self.metadata, self.metadata_fingerprint()),
             "selfLink": BASE + self.resource,
-            "scheduling": _scheduling(spot=vm.spot),
             "cpuPlatform": "Intel Broadwell" if self.status == "RUNNING" else "Unknown CPU Platform",
             "labelFingerprint": "42WmSpB8rSM=",
             "startRestricted": False,
-            "deletionProtection": False,
             "fingerprint": "BXJ4dBnVhvM=",
         }
+        answer |= self.parts
         answer |= {"labels": dict(vm.labels)} if vm.labels else {}
         answer |= {"lastStartTimestamp": self.last_start} if self.last_start else {}
         answer |= {"lastStopTimestamp": self.last_stop} if self.last_stop else {}
         answer |= {"lastSuspendedTimestamp": self.last_suspended} if self.last_suspended else {}
-        if vm.accelerator:
-            kind = f"{zone_url}/acceleratorTypes/{vm.accelerator}"
-            answer["guestAccelerators"] = [{"acceleratorType": kind, "acceleratorCount": 1}]
-        if vm.service_account:
-            scopes = ["https://www.googleapis.com/auth/cloud-platform"]
-            answer["serviceAccounts"] = [{"email": vm.service_account, "scopes": scopes}]
+        answer |= {"resourceStatus": {"scheduling": {"terminationTimestamp": self.ends_at}}} if self.ends_at else {}
         return answer
 
     def _network_interface(self, project_url: str) -> Json:
-        region = self.vm.zone.rpartition("-")[0]
+        region = region_of(self.vm.zone)
         interface: Json = {
             "kind": "compute#networkInterface",
-            "network": f"{project_url}global/networks/default",
-            "subnetwork": f"{project_url}regions/{region}/subnetworks/default",
+            "network": f"{project_url}global/networks/{self.vm.network}",
+            "subnetwork": f"{project_url}regions/{region}/subnetworks/{self.vm.subnetwork}",
             "networkIP": self.vm.internal or f"10.128.0.{2 + int(self.id) % 250}",
             "name": "nic0",
             "fingerprint": "4VwkFvUUNu0=",
@@ -126,6 +135,28 @@ def metadata_as_json(metadata: Mapping[str, str], fingerprint: str) -> Json:
     return answer
 
 
+def default_parts(vm: Vm, disk: EmulatedDisk) -> Json:
+    """Of an instance that exists when the emulator starts."""
+    zone_url = f"{BASE}projects/{vm.project}/zones/{vm.zone}"
+    parts: Json = {
+        "description": "",
+        "tags": {"fingerprint": "42WmSpB8rSM="},
+        "scheduling": _scheduling(spot=vm.spot),
+        "disks": [
+            disk.attachment({"boot": True, "autoDelete": True, "deviceName": vm.name}, 0),
+            *(_local_ssd(number) for number in range(vm.local_ssds)),
+        ],
+        "deletionProtection": False,
+    }
+    if vm.accelerator:
+        kind = f"{zone_url}/acceleratorTypes/{vm.accelerator}"
+        parts["guestAccelerators"] = [{"acceleratorType": kind, "acceleratorCount": 1}]
+    if vm.service_account:
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        parts["serviceAccounts"] = [{"email": vm.service_account, "scopes": scopes}]
+    return parts
+
+
 def _scheduling(*, spot: bool) -> Json:
     common = {
         "onHostMaintenance": "TERMINATE" if spot else "MIGRATE",
@@ -134,21 +165,6 @@ def _scheduling(*, spot: bool) -> Json:
         "provisioningModel": "SPOT" if spot else "STANDARD",
     }
     return common | ({"instanceTerminationAction": "STOP"} if spot else {})
-
-
-def _boot_disk(zone_url: str, name: str) -> Json:
-    return {
-        "kind": "compute#attachedDisk",
-        "type": "PERSISTENT",
-        "mode": "READ_WRITE",
-        "source": f"{zone_url}/disks/{name}",
-        "deviceName": name,
-        "index": 0,
-        "boot": True,
-        "autoDelete": True,
-        "interface": "SCSI",
-        "diskSizeGb": "100",
-    }
 
 
 def _local_ssd(number: int) -> Json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import filters
 from .api_errors import guest_attribute_not_found, invalid
+from .creation import read_instance
 from .instance import EmulatedInstance
 from .operations import BASE
 from .request import Call, no_results_warning, page, parse_metadata, unreachable_warning, zones_of
@@ -50,6 +51,17 @@ def aggregated_list(cloud: Cloud, call: Call) -> Json:
         scopes[scope].pop("warning", None)
         scopes[scope].setdefault("instances", []).append(instance)
     return found | {"items": scopes}
+
+
+def insert(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        new = read_instance(cloud, call)
+        return cloud.insert(EmulatedInstance(new.vm, new.parts, valid_for_s=new.valid_for_s), new.disks).as_json()
+
+
+def delete(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        return cloud.delete(_instance(cloud, call)).as_json()
 
 
 def change(cloud: Cloud, call: Call) -> Json:

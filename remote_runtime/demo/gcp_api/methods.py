@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from . import catalogue, filters
 from . import instance_methods as instances
 from .api_errors import ApiError, forbidden, invalid, not_found
+from .offers import IMAGE_PROJECTS
 from .operations import BASE
 from .power import CHANGES
 from .request import Call, page, parse_metadata, zones_of
@@ -16,6 +17,8 @@ from .state import PROJECT_ID, Cloud
 from .values import Json
 
 MethodHandler = Callable[[Cloud, Call], Json]
+# Permissions that are not named after their method.
+_PERMISSIONS = {"instances.insert": "compute.instances.create", "instances.testIamPermissions": ""}
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class ComputeMethod:
     @property
     def permission(self) -> str:
         """The IAM permission that it needs; empty for none."""
-        if self.id == "instances.testIamPermissions":
-            return ""
+        if self.id in _PERMISSIONS:
+            return _PERMISSIONS[self.id]
         return f"compute.{self.id}".replace(".aggregatedList", ".list").replace("Operations.wait", "Operations.get")
 
     def names_in(self, path: str) -> dict[str, str] | None:
@@ -54,13 +57,22 @@ def handle(cloud: Cloud, method: ComputeMethod, call: Call) -> Json:
     if not cloud.permits(method.permission):
         resource = "/".join(call.path.split("/")[: 6 if call.zone else 2])
         raise forbidden(method.permission, resource)
-    if call.project not in cloud.projects():
+    if call.project not in cloud.projects() and not (
+        method.id.startswith("images.") and call.project in IMAGE_PROJECTS
+    ):
         raise not_found(f"projects/{call.project}")
     if call.zone in cloud.unreachable_zones:
         raise ApiError(503, "backendError", f"The zone 'zones/{call.zone}' cannot be reached.")
     if call.zone and call.zone not in zones_of(cloud, call.project):
         raise invalid(f"Invalid value for field 'zone': '{call.zone}'. Unknown zone.")
-    return method.handle(cloud, call)
+    request_id = call.query.get("requestId", "")
+    if not request_id:
+        return method.handle(cloud, call)
+    with cloud.changed:  # a request that is repeated, as after a lost answer, has no second effect
+        key = (call.path, request_id)
+        if key not in cloud.answers:
+            cloud.answers[key] = method.handle(cloud, call)
+        return cloud.answers[key]
 
 
 # ── operations, projects ──
@@ -107,6 +119,12 @@ _INSTANCE = f"{_ZONE}/instances/{{instance}}"
 _OPERATION = f"{_ZONE}/operations/{{operation}}"
 _GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 
+_OFFER_METHODS = (
+    ("aggregatedList", "projects/{{project}}/aggregated/{kind}", catalogue.offers_aggregated_list),
+    ("list", "projects/{{project}}/zones/{{zone}}/{kind}", catalogue.offers_list),
+    ("get", "projects/{{project}}/zones/{{zone}}/{kind}/{{name}}", catalogue.offers_get),
+)
+
 METHODS: tuple[ComputeMethod, ...] = (
     ComputeMethod("projects.get", "GET", _PROJECT, _projects_get),
     ComputeMethod(
@@ -117,15 +135,20 @@ METHODS: tuple[ComputeMethod, ...] = (
     ),
     ComputeMethod("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", catalogue.firewalls_list),
     ComputeMethod("regions.list", "GET", f"{_PROJECT}/regions", catalogue.regions_list),
-    ComputeMethod("machineTypes.aggregatedList", "GET", f"{_PROJECT}/aggregated/machineTypes", catalogue.machine_types),
-    ComputeMethod(
-        "acceleratorTypes.aggregatedList", "GET", f"{_PROJECT}/aggregated/acceleratorTypes", catalogue.accelerator_types
+    ComputeMethod("images.getFromFamily", "GET", f"{_PROJECT}/global/images/family/{{family}}", catalogue.images_get),
+    ComputeMethod("images.get", "GET", f"{_PROJECT}/global/images/{{image}}", catalogue.images_get),
+    *(
+        ComputeMethod(f"{kind}.{verb}", "GET", path.format(kind=kind), handler)
+        for kind in ("machineTypes", "acceleratorTypes")
+        for verb, path, handler in _OFFER_METHODS
     ),
     ComputeMethod("zones.list", "GET", f"{_PROJECT}/zones", catalogue.zones_list),
     ComputeMethod("zones.get", "GET", _ZONE, catalogue.zones_get),
     ComputeMethod("instances.aggregatedList", "GET", f"{_PROJECT}/aggregated/instances", instances.aggregated_list),
     ComputeMethod("instances.list", "GET", f"{_ZONE}/instances", instances.list_),
     ComputeMethod("instances.get", "GET", _INSTANCE, instances.get),
+    ComputeMethod("instances.insert", "POST", f"{_ZONE}/instances", instances.insert),
+    ComputeMethod("instances.delete", "DELETE", _INSTANCE, instances.delete),
     *(ComputeMethod(f"instances.{verb}", "POST", f"{_INSTANCE}/{verb}", instances.change) for verb in CHANGES),
     ComputeMethod("instances.setMetadata", "POST", f"{_INSTANCE}/setMetadata", instances.set_metadata),
     ComputeMethod(

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 
+from .faults import OperationFault
 from .values import Json
 
 BASE = "https://www.googleapis.com/compute/v1/"
@@ -16,7 +17,8 @@ PACIFIC = timezone(timedelta(hours=-8))
 
 @dataclass
 class Operation:
-    """``zone``: empty for a global one. ``status``: PENDING, RUNNING, DONE. Guarded by the cloud's lock."""
+    """``zone``: empty for a global one. ``status``: PENDING, RUNNING, DONE. ``fault``: what it fails with, or None.
+    Guarded by the cloud's lock."""
 
     kind: str
     project: str
@@ -30,6 +32,7 @@ class Operation:
     inserted: str = field(default_factory=lambda: timestamp())
     started: str = ""
     ended: str = ""
+    fault: OperationFault | None = None
 
     def start(self) -> None:
         self.status, self.started = "RUNNING", timestamp()
@@ -58,6 +61,8 @@ class Operation:
             answer["startTime"] = self.started
         if self.ended:
             answer["endTime"] = self.ended
+        if self.fault and self.status == "DONE":
+            answer |= self.fault.as_json(self.project, self.zone)
         return answer
 
 

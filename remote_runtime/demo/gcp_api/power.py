@@ -48,21 +48,28 @@ CHANGES = {
 
 
 class Power:
-    """Works in ``threads``. ``guest_attributes_enabled`` is called before the guest writes its host keys."""
+    """Works in ``threads``. ``guest_attributes_enabled`` is called before the guest writes its host keys,
+    ``on_start`` when a stopped or suspended instance runs."""
 
     def __init__(
-        self, threads: WorkerThreads, delays: Delays, guest_attributes_enabled: Callable[[EmulatedInstance], bool]
+        self,
+        threads: WorkerThreads,
+        delays: Delays,
+        guest_attributes_enabled: Callable[[EmulatedInstance], bool],
+        on_start: Callable[[EmulatedInstance], None],
     ) -> None:
         self._threads = threads
         self._changed = threads.changed
         self._delays = delays
         self._guest_attributes_enabled = guest_attributes_enabled
+        self._on_start = on_start
 
     def start_change(self, change: StatusChange, instance: EmulatedInstance, operation: Operation) -> None:
         """Begins the change; ``operation`` is DONE at its end."""
         with self._changed:
+            before = instance.status
             self.set_status(instance, change.transitional[0])
-            self._threads.spawn(lambda: self._work(change, instance, operation))
+            self._threads.spawn(lambda: self._work(change, instance, operation, before))
 
     def finish_after(self, seconds: float, operation: Operation) -> None:
         """Completes an operation that changes no status."""
@@ -84,7 +91,8 @@ class Power:
 
         def still_on() -> bool:
             with self._changed:
-                return instance.boot_count == boot and instance.status == "RUNNING"
+                running = instance.status == "RUNNING" and not instance.deleting
+                return running and instance.boot_count == boot
 
         def work() -> None:
             keys: Mapping[str, str] = vm.host_keys
@@ -113,18 +121,26 @@ class Power:
             operation.finish()
             self._changed.notify_all()
 
-    def _work(self, change: StatusChange, instance: EmulatedInstance, operation: Operation) -> None:
+    def _work(self, change: StatusChange, instance: EmulatedInstance, operation: Operation, before: str) -> None:
         work_s = self._delays.start_s if change.final == "RUNNING" else self._delays.stop_s
         if not self._threads.sleep(self._delays.queue_s):
             return
         operation.start()
-        for status in change.transitional:
-            self.set_status(instance, status)
+        for status in change.transitional[: 1 if operation.fault else None]:
+            self._set_unless_deleted(instance, status)
             if not self._threads.sleep(work_s / len(change.transitional)):
                 return
-        self._prepare_guest(change.verb, instance)
-        self._complete(change, instance)
+        if operation.fault:
+            self._set_unless_deleted(instance, before)
+        elif not instance.deleting:
+            self._prepare_guest(change.verb, instance)
+            self._complete(change, instance)
         self.finish(operation)
+
+    def _set_unless_deleted(self, instance: EmulatedInstance, status: str) -> None:
+        with self._changed:
+            if not instance.deleting:
+                self.set_status(instance, status)
 
     def _prepare_guest(self, verb: str, instance: EmulatedInstance) -> None:
         guest = instance.vm.guest
@@ -140,10 +156,14 @@ class Power:
 
     def _complete(self, change: StatusChange, instance: EmulatedInstance) -> None:
         with self._changed:
+            if instance.deleting:
+                return
+            instance.ends_at = instance.ends_at if change.verb == "reset" else ""
             if change.final == "RUNNING":
                 instance.last_start = timestamp()
                 if change.verb != "reset":
                     instance.assign_address()
+                    self._on_start(instance)
             elif change.final == "SUSPENDED":
                 instance.last_suspended = timestamp()
                 instance.release_address()

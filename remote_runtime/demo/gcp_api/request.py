@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .api_errors import invalid
+from .offers import ZONES
 from .operations import BASE
 from .state import Cloud
-from .values import ZONES, Json
+from .values import Json
 
 MAX_VALUE_BYTES = 256 * 1024
 

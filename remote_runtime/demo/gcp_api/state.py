@@ -1,13 +1,16 @@
-"""The state of the emulated projects: instances, operations, firewall rules."""
+"""The state of the emulated projects: instances, disks, operations, firewall rules."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .api_errors import not_found, stale_fingerprint
+from .disks import EmulatedDisk
+from .faults import Fault, OperationFault, RequestFault, no_capacity
 from .guest_agent import authorized_keys
-from .instance import EmulatedInstance, metadata_as_json, metadata_fingerprint
+from .instance import EmulatedInstance, default_parts, metadata_as_json, metadata_fingerprint
+from .lifetimes import Lifetimes
 from .operations import BASE, Operation, new_id, timestamp
 from .os_login import OsLogin
 from .power import CHANGES, Power, WorkerThreads
@@ -16,16 +19,26 @@ from .values import Delays, Json, Vm
 PROJECT_ID = "4503599627370497123"
 AGENT_POLL_S = 30.0
 USER = "demo@example.com"
+GuestFactory = Callable[[Vm], Vm]
 
 
 class Cloud:
     """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
 
     ``firewalls``: project → rules of its network; ``firewall_policies``: rules for all projects.
-    ``unreachable_zones``: zones that do not answer.
+    ``unreachable_zones``: zones that do not answer. ``exhausted``: zones without capacity, for a start as for an
+    ``insert`` → how they say so (``no_capacity``). ``capacity_after_s``: zone → how long FLEX_START has to wait there.
+    ``answers``: to requests with an id (path, id).
+    ``guest_factory`` is called with each VM that is created, when it is about to run, and returns it with its guest.
     """
 
-    def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
+    def __init__(
+        self,
+        vms: Iterable[Vm],
+        project_metadata: Mapping[str, Mapping[str, str]],
+        delays: Delays,
+        guest_factory: GuestFactory | None = None,
+    ) -> None:
         self._threads = WorkerThreads()
         self.changed = self._threads.changed
         self.delays = delays
@@ -35,8 +48,22 @@ class Cloud:
         self.firewall_policies: list[Json] = []
         self.os_login = OsLogin(self.changed)
         self.instances: list[EmulatedInstance] = []
+        self.disks: list[EmulatedDisk] = []
+        self.exhausted: dict[str, str] = {}
+        self.capacity_after_s: dict[str, float] = {}
+        self.answers: dict[tuple[str, str], Json] = {}
         self._operations: list[Operation] = []
-        self._power = Power(self._threads, delays, self.guest_attributes_enabled)
+        self._power = Power(self._threads, delays, self.guest_attributes_enabled, self._limit_run)
+        self._lifetimes = Lifetimes(
+            self._threads,
+            delays,
+            self._power,
+            self.instances,
+            self.disks,
+            self._new_operation,
+            guest_factory or (lambda vm: vm),
+            self._start_agent,
+        )
         for vm in vms:
             self.add(vm)
 
@@ -55,6 +82,14 @@ class Cloud:
                 if (vm.project, vm.zone) == (project, zone) and name_or_id in (vm.name, instance.id):
                     return instance
         raise not_found(f"projects/{project}/zones/{zone}/instances/{name_or_id}")
+
+    def disk(self, project: str, zone: str, name: str) -> EmulatedDisk:
+        """Raises ``ApiError`` 404."""
+        with self.changed:
+            for disk in self.disks:
+                if (disk.project, disk.zone) == (project, zone) and name in (disk.name, disk.id):
+                    return disk
+        raise not_found(f"projects/{project}/zones/{zone}/disks/{name}")
 
     def operation(self, project: str, zone: str, name_or_id: str) -> Operation:
         """Raises ``ApiError`` 404."""
@@ -77,12 +112,39 @@ class Cloud:
         change = CHANGES[verb]
         with self.changed:
             change.check(instance)
+            fault = self._checked(self.fault(verb, instance.vm)) if instance.status in change.allowed_from else None
             operation = self._new_operation(verb, instance)
+            operation.fault = fault
             if instance.status in change.allowed_from:
                 self._power.start_change(change, instance, operation)
             else:
                 self._power.finish_after(0.0, operation)
             return operation
+
+    def insert(self, instance: EmulatedInstance, disks: Iterable[EmulatedDisk]) -> Operation:
+        """Begins to create ``instance`` and its new ``disks``. Raises ``ApiError``."""
+        with self.changed:
+            fault = self._checked(self.fault("insert", instance.vm))
+            self.instances.append(instance)
+            self.disks.extend(disks)
+            operation = self._new_operation("insert", instance)
+            operation.fault = fault
+            self._lifetimes.insert(instance, operation, self.capacity_after_s.get(instance.vm.zone, 0.0))
+            return operation
+
+    def delete(self, instance: EmulatedInstance) -> Operation:
+        """Begins to delete ``instance``, with the disks that go with it. Raises ``ApiError``."""
+        with self.changed:
+            self._lifetimes.check_deletable(instance)
+            operation = self._new_operation("delete", instance)
+            self._lifetimes.delete(instance, operation)
+            return operation
+
+    def fault(self, verb: str, vm: Vm) -> Fault | None:
+        """What ``verb`` fails with."""
+        if verb in ("insert", "start", "resume") and vm.zone in self.exhausted:
+            return no_capacity(self.exhausted[vm.zone], vm.project, vm.zone)
+        return None
 
     def set_metadata(self, instance: EmulatedInstance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
         """Raises ``ApiError`` 412 if ``fingerprint`` is not that of the present metadata."""
@@ -123,20 +185,28 @@ class Cloud:
 
     def add(self, vm: Vm) -> None:
         """Adds an instance."""
-        instance = EmulatedInstance(vm)
+        disk = EmulatedDisk(vm.project, vm.zone, vm.name, content=vm.content)
+        instance = EmulatedInstance(vm, default_parts(vm, disk))
+        self.disks.append(disk)
         self.instances.append(instance)
         self.project_metadata.setdefault(vm.project, {})
         self.firewalls.setdefault(vm.project, default_firewalls(vm.project))
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
-        if vm.authorize is not None:
+        self._start_agent(instance)
+
+    def _start_agent(self, instance: EmulatedInstance) -> None:
+        if instance.vm.authorize is not None:
             self._threads.spawn(lambda: self._authorize(instance))
 
+    def _limit_run(self, instance: EmulatedInstance) -> None:
+        self._lifetimes.limit_run(instance)
+
     def _authorize(self, instance: EmulatedInstance) -> None:
-        """The guest agent of ``instance``, until ``close``."""
+        """The guest agent of ``instance``, until it is deleted."""
         reported: object = None
         vm = instance.vm
-        while not self._threads.closing:
+        while not self._threads.closing and not instance.deleting:
             with self.changed:
                 current = authorized_keys(instance, self.project_metadata[vm.project], self.os_login)
                 if current.entries == reported or instance.status != "RUNNING":
@@ -145,6 +215,13 @@ class Cloud:
             reported = current.entries
             if vm.authorize is not None and self._threads.sleep(vm.authorize_after_s):
                 vm.authorize(current.entries)
+
+    @staticmethod
+    def _checked(fault: Fault | None) -> OperationFault | None:
+        """Raises the ``ApiError`` of a fault that refuses the request."""
+        if isinstance(fault, RequestFault):
+            raise fault.as_error()
+        return fault
 
     def _new_operation(self, kind: str, instance: EmulatedInstance, user: str = USER) -> Operation:
         vm = instance.vm

@@ -8,14 +8,6 @@ from typing import Any, Protocol
 
 Json = dict[str, Any]
 
-ZONES = ("us-central1-a", "us-central1-b", "us-east1-b", "europe-west4-a")
-# What each zone offers; a real one offers hundreds.
-MACHINE_TYPES = {zone: ("e2-standard-4", "n1-standard-4") for zone in ZONES} | {
-    "us-central1-b": ("e2-standard-4", "n1-standard-4", "g2-standard-8"),
-    "us-east1-b": ("e2-standard-4", "g2-standard-8"),
-}
-ACCELERATOR_TYPES = {"us-central1-a": ("nvidia-tesla-t4",), "us-central1-b": ("nvidia-l4", "nvidia-tesla-t4")}
-
 
 class Guest(Protocol):
     """The computer inside an instance. Called from the emulator's threads, one call at a time; may block."""
@@ -40,6 +32,7 @@ class Vm:
 
     ``address``: its external address while it runs; None: an ephemeral one of 203.0.113.0/24, another at each start.
     ``internal``: its address in its network; None: one of 10.128.0.0/24.
+    ``network``, ``subnetwork``: where its interface is.
     ``external``: False for an instance without an external IPv4 address. ``external_ipv6``: the address, or empty.
     ``host_keys``: type → base64, for an instance without ``guest``; they reach the guest attributes
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
@@ -48,16 +41,19 @@ class Vm:
     which ``stop`` and ``suspend`` have to say what becomes of their data.
     ``authorize``: called with the keys of its metadata and OS Login (user → ``TYPE BASE64`` lines) when it runs and at
     each change, ``authorize_after_s`` seconds later.
+    ``content``: equal for instances whose boot disk has the same files; empty for a new disk.
     """
 
     name: str
     project: str = "demo"
-    zone: str = ZONES[0]
+    zone: str = "us-central1-a"
     status: str = "TERMINATED"
     labels: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=lambda: {"enable-guest-attributes": "TRUE"})
     address: str | None = None
     internal: str | None = None
+    network: str = "default"
+    subnetwork: str = "default"
     external: bool = True
     external_ipv6: str = ""
     host_keys: Mapping[str, str] = field(default_factory=dict)
@@ -71,19 +67,24 @@ class Vm:
     guest: Guest | None = None
     authorize: Callable[[Mapping[str, Sequence[str]]], None] | None = None
     authorize_after_s: float = 0.0
+    content: str = ""
 
 
 @dataclass(frozen=True)
 class Delays:
     """Seconds. An operation is PENDING for ``queue_s``, then works for the time of its kind; once RUNNING the guest
-    needs ``boot_s`` until it accepts SSH. ``max_wait_s``: of ``zoneOperations.wait``."""
+    needs ``boot_s`` until it accepts SSH. ``max_wait_s``: of ``zoneOperations.wait``. ``time_scale``: how long a second
+    of ``maxRunDuration`` and of ``requestValidForDuration`` takes."""
 
     queue_s: float = 0.05
     start_s: float = 0.2
     stop_s: float = 0.1
+    insert_s: float = 0.2
+    delete_s: float = 0.1
     metadata_s: float = 0.02
     boot_s: float = 0.05
     max_wait_s: float = 120.0
+    time_scale: float = 1.0
 
 
 @dataclass(frozen=True)

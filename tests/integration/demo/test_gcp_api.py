@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from remote_runtime.demo.gcp_api.methods import METHODS
 from remote_runtime.demo.gcp_api.os_login import METHODS as OS_LOGIN_METHODS
 from remote_runtime.demo.gcp_api.values import Delays, Vm
+from tests.support.clients.compute_http import ZONE, call, emulated, finished
 from tests.support.environment import google_discovery
 from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
 
-ZONE = "us-central1-a"
 INSTANCE = f"projects/demo/zones/{ZONE}/instances/demo-vm"
-QUICK = Delays(queue_s=0.0, start_s=0.02, stop_s=0.02, metadata_s=0.0, boot_s=0.01, max_wait_s=20)
 KEYS = {"ssh-ed25519": "AAAAC3NzaC1lZDI1NTE5", "ecdsa-sha2-nistp256": "AAAAE2VjZHNhLXNoYTItbmlzdHA="}
-
-
-@contextmanager
-def emulated(*vms: Vm, delays: Delays = QUICK, **options: Any) -> Iterator[FaultyEmulator]:
-    """An emulator whose every exchange is held against Google's document when the test ends."""
-    with FaultyEmulator(vms, delays=delays, **options) as emulator:
-        yield emulator
-    found = [complaint for exchange in emulator.exchanges for complaint in google_discovery.complaints(exchange)]
-    assert found == []
-
-
-def call(emulator: FaultyEmulator, http_method: str, path: str, body: Any = None, **query: str) -> tuple[int, Any]:
-    url = urlsplit(emulator.endpoint)
-    connection = http.client.HTTPConnection("127.0.0.1", url.port or 0, timeout=20)
-    try:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
-        target = f"{url.path}{quote(path)}?{urlencode(query)}" if query else f"{url.path}{quote(path)}"
-        connection.request(http_method, target, None if body is None else json.dumps(body), headers)
-        response = connection.getresponse()
-        return response.status, json.loads(response.read())
-    finally:
-        connection.close()
-
-
-def finished(emulator: FaultyEmulator, operation: Any) -> Any:
-    status, answer = call(
-        emulator, "POST", f"projects/demo/zones/{ZONE}/operations/{operation['name']}/wait", body=None
-    )
-    assert (status, answer["status"]) == (200, "DONE")
-    return answer
 
 
 def change(emulator: FaultyEmulator, verb: str) -> Any:

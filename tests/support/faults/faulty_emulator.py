@@ -4,67 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from types import TracebackType
 
-from remote_runtime.demo.gcp_api.api_errors import ApiError
+from remote_runtime.demo.gcp_api.api_errors import act_as_forbidden
+from remote_runtime.demo.gcp_api.disks import EmulatedDisk
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
+from remote_runtime.demo.gcp_api.faults import Fault, OperationFault, RequestFault
 from remote_runtime.demo.gcp_api.instance import EmulatedInstance
 from remote_runtime.demo.gcp_api.operations import Operation, timestamp
-from remote_runtime.demo.gcp_api.power import CHANGES, StatusChange
-from remote_runtime.demo.gcp_api.state import USER, Cloud
+from remote_runtime.demo.gcp_api.power import CHANGES
+from remote_runtime.demo.gcp_api.state import Cloud, GuestFactory
 from remote_runtime.demo.gcp_api.values import Delays, Json, Vm
 
+__all__ = ["FaultyCloud", "FaultyEmulator", "OperationFault", "RequestFault"]
+
 ACT_AS = "iam.serviceAccounts.actAs"
-# code → (HTTP status, HTTP message, sentence)
-_OPERATION_ERRORS = {
-    "ZONE_RESOURCE_POOL_EXHAUSTED": (
-        503,
-        "SERVICE UNAVAILABLE",
-        "The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request. "
-        "Try a different zone, or try again later.",
-    ),
-    "QUOTA_EXCEEDED": (403, "FORBIDDEN", "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 1.0 in region {region}."),
-}
-
-
-@dataclass(frozen=True)
-class OperationFault:
-    """The error of an operation, e.g. ``ZONE_RESOURCE_POOL_EXHAUSTED`` or ``QUOTA_EXCEEDED``.
-
-    An empty ``message`` gives Google's usual sentence for these two.
-    """
-
-    code: str
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class RequestFault:
-    """The error that a request is answered with: an HTTP status and Google's reason (``backendError``)."""
-
-    status: int
-    reason: str = "backendError"
-    message: str = "The service is currently unavailable."
-
-
-class FailedOperation(Operation):
-    """``fault`` is set before it starts."""
-
-    fault: OperationFault
-
-    def as_json(self) -> Json:
-        answer = super().as_json()
-        if self.status != "DONE":
-            return answer
-        status, phrase, sentence = _OPERATION_ERRORS.get(self.fault.code, (400, "BAD REQUEST", self.fault.code))
-        region = self.zone.rpartition("-")[0]
-        message = self.fault.message or sentence.format(project=self.project, zone=self.zone, region=region)
-        return answer | {
-            "error": {"errors": [{"code": self.fault.code, "message": message}]},
-            "httpErrorStatusCode": status,
-            "httpErrorMessage": phrase,
-        }
 
 
 class FaultyCloud(Cloud):
@@ -76,43 +30,41 @@ class FaultyCloud(Cloud):
     - ``lost_races = 2``: in the next two ``setMetadata`` another writer was quicker (412).
     """
 
-    def __init__(self, vms: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays) -> None:
+    def __init__(
+        self,
+        vms: Iterable[Vm],
+        project_metadata: Mapping[str, Mapping[str, str]],
+        delays: Delays,
+        guest_factory: GuestFactory | None = None,
+    ) -> None:
         self.fail_next: dict[str, OperationFault] = {}
         self.refusals: dict[str, RequestFault] = {}
         self.forbidden_permissions: set[str] = set()
         self.lost_races = 0
-        super().__init__(vms, project_metadata, delays)
+        super().__init__(vms, project_metadata, delays, guest_factory)
 
     def permits(self, permission: str) -> bool:
         return permission not in self.forbidden_permissions
 
     def change(self, verb: str, instance: EmulatedInstance) -> Operation:
-        with self.changed:
-            if refusal := self.refusals.get(verb):
-                raise ApiError(refusal.status, refusal.reason, refusal.message)
-            fault = self.fail_next.pop(verb, None)
-            if fault is None:
-                return super().change(verb, instance)
-            change = CHANGES[verb]
-            change.check(instance)
-            vm = instance.vm
-            operation = FailedOperation(verb, vm.project, vm.zone, instance.resource, instance.id, USER)
-            operation.fault = fault
-            self._operations.append(operation)
-            before = instance.status
-            self._power.set_status(instance, change.transitional[0])
-            self._threads.spawn(lambda: self._fail(change, instance, operation, before))
-            return operation
+        self._refuse(verb)
+        return super().change(verb, instance)
+
+    def insert(self, instance: EmulatedInstance, disks: Iterable[EmulatedDisk]) -> Operation:
+        self._refuse("insert")
+        return super().insert(instance, disks)
+
+    def delete(self, instance: EmulatedInstance) -> Operation:
+        self._refuse("delete")
+        return super().delete(instance)
+
+    def fault(self, verb: str, vm: Vm) -> Fault | None:
+        return self.fail_next.pop(verb, None) or super().fault(verb, vm)
 
     def set_metadata(self, instance: EmulatedInstance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
         account = instance.vm.service_account
         if account and not self.permits(ACT_AS):
-            raise ApiError(
-                403,
-                "forbidden",
-                f"The user does not have access to service account '{account}'.  User: 'demo@example.com'.  Ask a "
-                "project owner to grant you the iam.serviceAccountUser role on the service account",
-            )
+            raise act_as_forbidden(account)
         with self.changed:
             if self.lost_races > 0:
                 self.lost_races -= 1
@@ -143,12 +95,10 @@ class FaultyCloud(Cloud):
         with self.changed:
             return next(instance for instance in self.instances if instance.vm.name == name)
 
-    def _fail(self, change: StatusChange, instance: EmulatedInstance, operation: Operation, before: str) -> None:
-        if self._threads.sleep(self.delays.queue_s):
-            operation.start()
-            self._threads.sleep((self.delays.start_s if change.final == "RUNNING" else self.delays.stop_s) / 2)
-            self._power.set_status(instance, before)
-            self._power.finish(operation)
+    def _refuse(self, verb: str) -> None:
+        with self.changed:
+            if refusal := self.refusals.get(verb):
+                raise refusal.as_error()
 
 
 class FaultyEmulator(ComputeEmulator):
@@ -167,11 +117,14 @@ class FaultyEmulator(ComputeEmulator):
         project_metadata: Mapping[str, Mapping[str, str]] | None = None,
         delays: Delays | None = None,
         prefix: str | None = None,
+        guest_factory: GuestFactory | None = None,
     ) -> None:
         self.fail_requests: list[RequestFault] = []
         self.latency_s = 0.0
         self._closed = threading.Event()
-        super().__init__(instances, project_metadata=project_metadata, delays=delays, prefix=prefix)
+        super().__init__(
+            instances, project_metadata=project_metadata, delays=delays, prefix=prefix, guest_factory=guest_factory
+        )
         self.forbidden_permissions = self.cloud.forbidden_permissions
 
     def __exit__(
@@ -181,15 +134,18 @@ class FaultyEmulator(ComputeEmulator):
         super().__exit__(kind, error, traceback)
 
     def make_cloud(
-        self, instances: Iterable[Vm], project_metadata: Mapping[str, Mapping[str, str]], delays: Delays
+        self,
+        instances: Iterable[Vm],
+        project_metadata: Mapping[str, Mapping[str, str]],
+        delays: Delays,
+        guest_factory: GuestFactory | None,
     ) -> Cloud:
-        return FaultyCloud(instances, project_metadata, delays)
+        return FaultyCloud(instances, project_metadata, delays, guest_factory)
 
     def find_method(
         self, http_method: str, path: str, query: Mapping[str, str], body: Json | None
     ) -> tuple[str, Callable[[], Json]]:
         self._closed.wait(self.latency_s)
         if self.fail_requests:
-            fault = self.fail_requests.pop(0)
-            raise ApiError(fault.status, fault.reason, fault.message)
+            raise self.fail_requests.pop(0).as_error()
         return super().find_method(http_method, path, query, body)
