@@ -23,6 +23,7 @@ __all__ = [
     "diagnose",
     "find",
     "grant_access",
+    "instance_price",
     "list_instances",
     "list_projects",
     "missing_permissions",
@@ -31,6 +32,7 @@ __all__ = [
     "restore_status",
     "revoke_access",
     "set_status",
+    "update_prices",
 ]
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         diagnose,
         find,
         grant_access,
+        instance_price,
         list_instances,
         list_projects,
         missing_permissions,
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
         restore_status,
         revoke_access,
         set_status,
+        update_prices,
     )
     from .iap.tunnel import IapTunnel
 else:

@@ -33,6 +33,8 @@ from .instances.power import MayStart
 from .login.access import grant_access as grant_access
 from .login.access import read_access
 from .login.access import revoke_access as revoke_access
+from .prices.instance_price import instance_price as instance_price
+from .prices.instance_price import update_prices as update_prices
 from .worker_protocol import TIMEOUT_HINT
 
 BACKGROUND_NICENESS = 10
@@ -174,7 +176,7 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
     handler.__name__: handler
     for handler in (
         find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
-        list_projects, list_instances,
+        list_projects, list_instances, instance_price, update_prices,
     )
 }  # fmt: skip
 

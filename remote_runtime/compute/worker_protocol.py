@@ -17,6 +17,7 @@ from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
 from ..core.errors import RemoteRuntimeError, from_dict
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
+from ..core.price import HourlyPrice, PricePart
 from ..core.profile import GceTarget
 
 TIMEOUT_HINT = "Set a longer `timeouts.instance` in the profile, or pass `--timeout`"
@@ -45,7 +46,10 @@ class InstanceSummary:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-_VALUES = (AccessGrant, GceTarget, InstalledKey, Instance, InstanceSummary, LoginAccess, LoginIdentity, ProjectList)
+_VALUES = (
+    AccessGrant, GceTarget, HourlyPrice, InstalledKey, Instance, InstanceSummary, LoginAccess, LoginIdentity, PricePart,
+    ProjectList,
+)  # fmt: skip
 _CLASSES: Mapping[str, Any] = {each.__name__: each for each in _VALUES}
 _CLASS = "$class"  # neither a field nor a label is called so
 

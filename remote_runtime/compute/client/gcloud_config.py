@@ -44,7 +44,13 @@ IAM_CREDENTIALS = ApiEndpoint(
     "https://iamcredentials.googleapis.com",
     "CLOUDSDK_API_ENDPOINT_OVERRIDES_IAMCREDENTIALS",
 )
-API_ENDPOINTS = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS)
+CLOUD_BILLING = ApiEndpoint(
+    "Cloud Billing API", "https://cloudbilling.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING"
+)
+SERVICE_USAGE = ApiEndpoint(
+    "Service Usage API", "https://serviceusage.googleapis.com", "CLOUDSDK_API_ENDPOINT_OVERRIDES_SERVICEUSAGE"
+)
+API_ENDPOINTS = (COMPUTE, RESOURCE_MANAGER, OS_LOGIN, IAM_CREDENTIALS, CLOUD_BILLING, SERVICE_USAGE)
 
 
 @fast_dataclass(frozen=True)

@@ -53,6 +53,7 @@ class World:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "REMOTE_RUNTIME_STATE_DIR": str(self.state),
             "REMOTE_RUNTIME_PROFILES": str(self.profiles),
+            "REMOTE_RUNTIME_CACHE_DIR": str(home / "cache"),
             "PYTHONPATH": str(REPOSITORY),
         }
         self._started: list[subprocess.Popen[str]] = []
