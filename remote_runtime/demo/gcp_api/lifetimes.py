@@ -21,8 +21,8 @@ _NO_CAPACITY = OperationFault("ZONE_RESOURCE_POOL_EXHAUSTED")
 
 @dataclass
 class Lifetimes:
-    """Works in ``threads``. ``new_operation`` makes one of that kind; ``equip`` gives a created VM its guest; ``added``
-    is called when it has one."""
+    """Works in ``threads``. ``new_operation`` makes one of that kind; ``equip`` gives a created VM its guest;
+    ``on_created`` is called when it runs."""
 
     threads: WorkerThreads
     delays: Delays
@@ -31,7 +31,7 @@ class Lifetimes:
     disks: list[EmulatedDisk]
     new_operation: Callable[[str, EmulatedInstance, str], Operation]
     equip: Callable[[Vm], Vm]
-    added: Callable[[EmulatedInstance], None]
+    on_created: Callable[[EmulatedInstance], None]
 
     def insert(self, instance: EmulatedInstance, operation: Operation, capacity_after_s: float) -> None:
         """Creates ``instance``, which is in the lists already; without capacity it leaves them again.
@@ -106,9 +106,8 @@ class Lifetimes:
                     instance.last_start = timestamp()
                     instance.assign_address()
                     self.power.set_status(instance, "RUNNING")
-                    self.added(instance)
+                    self.on_created(instance)
                     self.power.boot(instance, self.delays.boot_s)
-                    self.limit_run(instance)
         operation.fault = _CANCELLED if instance.deleting else fault
         self.power.finish(operation)
 

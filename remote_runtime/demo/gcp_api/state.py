@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from . import quotas
 from .api_errors import not_found, stale_fingerprint
 from .disks import EmulatedDisk
 from .faults import Fault, OperationFault, RequestFault, no_capacity
@@ -28,8 +29,9 @@ class Cloud:
     ``firewalls``: project → rules of its network; ``firewall_policies``: rules for all projects.
     ``unreachable_zones``: zones that do not answer. ``exhausted``: zones without capacity, for a start as for an
     ``insert`` → how they say so (``no_capacity``). ``capacity_after_s``: zone → how long FLEX_START has to wait there.
-    ``answers``: to requests with an id (path, id).
-    ``guest_factory`` is called with each VM that is created, when it is about to run, and returns it with its guest.
+    ``quota_limits``: other limits than ``quotas`` has. ``quota_refuses_requests``: a request over quota is refused, and
+    not its operation. ``answers``: to requests with an id (path, id). ``guest_factory`` is called with each VM that is
+    created, when it is about to run, and returns it with its guest.
     """
 
     def __init__(
@@ -50,10 +52,12 @@ class Cloud:
         self.instances: list[EmulatedInstance] = []
         self.disks: list[EmulatedDisk] = []
         self.exhausted: dict[str, str] = {}
+        self.quota_limits: dict[tuple[str, str], float] = {}
+        self.quota_refuses_requests = False
         self.capacity_after_s: dict[str, float] = {}
         self.answers: dict[tuple[str, str], Json] = {}
         self._operations: list[Operation] = []
-        self._power = Power(self._threads, delays, self.guest_attributes_enabled, self._limit_run)
+        self._power = Power(self._threads, delays, self.guest_attributes_enabled, self.on_start)
         self._lifetimes = Lifetimes(
             self._threads,
             delays,
@@ -62,7 +66,7 @@ class Cloud:
             self.disks,
             self._new_operation,
             guest_factory or (lambda vm: vm),
-            self._start_agent,
+            self._on_created,
         )
         for vm in vms:
             self.add(vm)
@@ -112,7 +116,7 @@ class Cloud:
         change = CHANGES[verb]
         with self.changed:
             change.check(instance)
-            fault = self._checked(self.fault(verb, instance.vm)) if instance.status in change.allowed_from else None
+            fault = self._checked(self.fault(verb, instance)) if instance.status in change.allowed_from else None
             operation = self._new_operation(verb, instance)
             operation.fault = fault
             if instance.status in change.allowed_from:
@@ -124,7 +128,7 @@ class Cloud:
     def insert(self, instance: EmulatedInstance, disks: Iterable[EmulatedDisk]) -> Operation:
         """Begins to create ``instance`` and its new ``disks``. Raises ``ApiError``."""
         with self.changed:
-            fault = self._checked(self.fault("insert", instance.vm))
+            fault = self._checked(self.fault("insert", instance))
             self.instances.append(instance)
             self.disks.extend(disks)
             operation = self._new_operation("insert", instance)
@@ -140,11 +144,16 @@ class Cloud:
             self._lifetimes.delete(instance, operation)
             return operation
 
-    def fault(self, verb: str, vm: Vm) -> Fault | None:
-        """What ``verb`` fails with."""
-        if verb in ("insert", "start", "resume") and vm.zone in self.exhausted:
+    def fault(self, verb: str, instance: EmulatedInstance) -> Fault | None:
+        """What ``verb`` fails with: a zone without capacity, or a quota."""
+        vm = instance.vm
+        if verb not in ("insert", "start", "resume"):
+            return None
+        others = [other for other in self.instances if other.vm.project == vm.project]
+        over = quotas.exceeded(instance, others, self.quota_limits, refuses_request=self.quota_refuses_requests)
+        if over is None and vm.zone in self.exhausted:
             return no_capacity(self.exhausted[vm.zone], vm.project, vm.zone)
-        return None
+        return over
 
     def set_metadata(self, instance: EmulatedInstance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
         """Raises ``ApiError`` 412 if ``fingerprint`` is not that of the present metadata."""
@@ -195,12 +204,17 @@ class Cloud:
             self._power.boot(instance, 0.0)
         self._start_agent(instance)
 
+    def on_start(self, instance: EmulatedInstance) -> None:
+        """Is called when ``instance`` has become RUNNING. The caller holds the lock."""
+        self._lifetimes.limit_run(instance)
+
+    def _on_created(self, instance: EmulatedInstance) -> None:
+        self._start_agent(instance)
+        self.on_start(instance)
+
     def _start_agent(self, instance: EmulatedInstance) -> None:
         if instance.vm.authorize is not None:
             self._threads.spawn(lambda: self._authorize(instance))
-
-    def _limit_run(self, instance: EmulatedInstance) -> None:
-        self._lifetimes.limit_run(instance)
 
     def _authorize(self, instance: EmulatedInstance) -> None:
         """The guest agent of ``instance``, until it is deleted."""

@@ -212,6 +212,49 @@ def test_a_zone_without_capacity_says_so_in_each_form_and_keeps_nothing(form: st
         assert "error" not in created(emulator, "us-central1-b")
 
 
+@pytest.mark.parametrize("refuses_requests", [False, True], ids=["in the operation", "of the request"])
+@pytest.mark.parametrize(
+    ("region", "metric", "model", "where"),
+    [
+        ("us-central1", "NVIDIA_L4_GPUS", "STANDARD", "in region us-central1"),
+        ("us-central1", "PREEMPTIBLE_NVIDIA_L4_GPUS", "SPOT", "in region us-central1"),
+        ("", "GPUS_ALL_REGIONS", "STANDARD", "globally"),
+    ],
+)
+def test_a_quota_ends_what_would_exceed_it(
+    region: str, metric: str, model: str, where: str, *, refuses_requests: bool
+) -> None:
+    request = body(scheduling=TERMINATE | {"provisioningModel": model, "automaticRestart": False})
+    with emulated(**PROJECT) as emulator:
+        emulator.cloud.quota_limits[region, metric] = 1.0
+        emulator.cloud.quota_refuses_requests = refuses_requests
+        assert "error" not in created(emulator, request=request)
+        second = request | {"name": "second"}
+        said = f"Quota '{metric}' exceeded.  Limit: 1.0 {where}."
+        if refuses_requests:
+            status, answer = insert(emulator, request=second)
+            assert (status, answer["error"]["errors"][0]["reason"]) == (403, "quotaExceeded")
+            assert answer["error"]["message"] == said
+        else:
+            done = created(emulator, request=second)
+            assert (done["error"]["errors"][0]["code"], done["httpErrorStatusCode"]) == ("QUOTA_EXCEEDED", 403)
+            assert done["error"]["errors"][0]["message"] == said
+            assert done["error"]["errors"][0]["errorDetails"][0]["quotaInfo"]["limit"] == 1.0
+        assert [each.vm.name for each in emulator.cloud.instances] == ["my-l4"]
+        status, answer = insert(emulator, "us-east1-b", body("us-east1-b", scheduling=request["scheduling"]))
+        fails = "error" in (answer if status != 200 else finished(emulator, answer))
+        assert fails == (region == "")
+
+
+def test_a_spot_vm_is_preempted_after_its_creation() -> None:
+    with emulated(**PROJECT) as emulator:
+        emulator.cloud.preempt_after_s = 0.05
+        created(emulator, request=body(scheduling={"provisioningModel": "SPOT"}))
+        wait_for_status(emulator, "TERMINATED")
+        listed = call(emulator, "GET", f"projects/demo/zones/{ZONE}/operations", filter="user=system")[1]["items"]
+        assert [operation["operationType"] for operation in listed] == ["compute.instances.preempted"]
+
+
 def test_an_insert_that_fails_after_the_instance_runs_leaves_it_running() -> None:
     with emulated(**PROJECT) as emulator:
         emulator.cloud.fail_next["insert"] = OperationFault("INTERNAL_ERROR", after_running=True)

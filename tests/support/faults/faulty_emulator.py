@@ -27,6 +27,7 @@ class FaultyCloud(Cloud):
     - ``fail_next["start"] = OperationFault("QUOTA_EXCEEDED")``: the next start fails, in its operation.
     - ``refusals["stop"] = RequestFault(400, "invalid", "…")``: each stop is answered so, until that is deleted.
     - ``forbidden_permissions.add("compute.instances.start")``: 403 for what needs it.
+    - ``preempt_after_s = 0.5``: each Spot VM is preempted so long after it runs.
     - ``lost_races = 2``: in the next two ``setMetadata`` another writer was quicker (412).
     """
 
@@ -41,6 +42,7 @@ class FaultyCloud(Cloud):
         self.refusals: dict[str, RequestFault] = {}
         self.forbidden_permissions: set[str] = set()
         self.lost_races = 0
+        self.preempt_after_s: float | None = None
         super().__init__(vms, project_metadata, delays, guest_factory)
 
     def permits(self, permission: str) -> bool:
@@ -58,8 +60,13 @@ class FaultyCloud(Cloud):
         self._refuse("delete")
         return super().delete(instance)
 
-    def fault(self, verb: str, vm: Vm) -> Fault | None:
-        return self.fail_next.pop(verb, None) or super().fault(verb, vm)
+    def fault(self, verb: str, instance: EmulatedInstance) -> Fault | None:
+        return self.fail_next.pop(verb, None) or super().fault(verb, instance)
+
+    def on_start(self, instance: EmulatedInstance) -> None:
+        super().on_start(instance)
+        if instance.vm.spot and self.preempt_after_s is not None:
+            self.preempt(instance.vm.name, self.preempt_after_s)
 
     def set_metadata(self, instance: EmulatedInstance, metadata: Mapping[str, str], fingerprint: str) -> Operation:
         account = instance.vm.service_account
@@ -74,26 +81,38 @@ class FaultyCloud(Cloud):
     def set_status(self, name: str, status: str, after_s: float = 0.0) -> None:
         """Somebody else changes the status (maintenance, a colleague); the guest takes no part."""
         instance = self._named(name)
+        self._later(after_s, lambda: self._power.set_status(instance, status))
 
-        def change() -> None:
-            if self._threads.sleep(after_s):
-                self._power.set_status(instance, status)
-
-        if after_s:
-            self._threads.spawn(change)
-        else:
-            self._power.set_status(instance, status)
-
-    def preempt(self, name: str) -> None:
+    def preempt(self, name: str, after_s: float = 0.0) -> None:
         """Compute Engine takes a Spot VM back: a system operation, and the instance stops."""
         instance = self._named(name)
+
+        def preempt() -> None:
+            with self.changed:
+                if not instance.deleting:
+                    operation = self._new_operation("compute.instances.preempted", instance, user="system")
+                    self._power.start_change(CHANGES["stop"], instance, operation)
+
+        self._later(after_s, preempt)
+
+    def end_max_run(self, name: str) -> None:
+        """``maxRunDuration`` of the instance is over now."""
         with self.changed:
-            operation = self._new_operation("compute.instances.preempted", instance, user="system")
-            self._power.start_change(CHANGES["stop"], instance, operation)
+            self._lifetimes.end_run(self._named(name))
 
     def _named(self, name: str) -> EmulatedInstance:
         with self.changed:
             return next(instance for instance in self.instances if instance.vm.name == name)
+
+    def _later(self, after_s: float, action: Callable[[], None]) -> None:
+        def wait() -> None:
+            if self._threads.sleep(after_s):
+                action()
+
+        if after_s:
+            self._threads.spawn(wait)
+        else:
+            action()
 
     def _refuse(self, verb: str) -> None:
         with self.changed:
