@@ -73,10 +73,10 @@ def load(server_app: Any) -> None:
 
 def _stream_server(server_app: Any) -> StreamServer:
     settings, section = server_app.web_app.settings, _section(server_app)
-    limits = {"memory_bytes": section.get("spool_memory_bytes"), "disk_bytes": section.get("spool_bytes")}
-    budget = SpoolBudget(
-        directory=server_app.runtime_dir, **{name: limit for name, limit in limits.items() if limit is not None}
-    )
+    names = {"spool_memory_bytes": "memory_bytes", "spool_bytes": "disk_bytes"}
+    names.update((name, name) for name in ("min_free_bytes", "min_free_share"))
+    limits = {name: section[key] for key, name in names.items() if key in section}
+    budget = SpoolBudget(directory=server_app.runtime_dir, **limits)
 
     def token() -> str:
         return server_compat.server_token(settings)

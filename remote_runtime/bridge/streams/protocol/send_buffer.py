@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections import deque
 from typing import Deque, List, Optional
@@ -35,19 +36,32 @@ class WindowAllowance:
 
 class SpoolBudget:
     """What the buffers of one process may use together. ``memory_bytes``: of the buffers that can spool;
-    ``disk_bytes``: of all their files, which are nameless, in ``directory``. ``in_memory``, ``on_disk``: used now.
+    ``disk_bytes``: of all their files, which are nameless, in ``directory``, and are written only while so much of its
+    disk is free as ``min_free_bytes`` and ``min_free_share`` say. ``in_memory``, ``on_disk``: used now.
     ``receiving``, ``sending``: the windows of the two directions."""
 
     def __init__(
-        self, memory_bytes: int = 64 << 20, disk_bytes: int = 1 << 30, directory: Optional[str] = None
+        self,
+        memory_bytes: int = 64 << 20,
+        disk_bytes: int = 1 << 30,
+        directory: Optional[str] = None,
+        min_free_bytes: int = 1 << 30,
+        min_free_share: float = 0.05,
     ) -> None:
         self.memory_bytes = memory_bytes
         self.disk_bytes = disk_bytes
         self.directory = directory
+        self.min_free_bytes = min_free_bytes
+        self.min_free_share = min_free_share
         self.receiving = WindowAllowance(MAX_WINDOWS_BYTES)
         self.sending = WindowAllowance(MAX_WINDOWS_BYTES)
         self.in_memory = 0
         self.on_disk = 0
+
+    def is_disk_low(self) -> bool:
+        """Raises ``OSError``."""
+        usage = shutil.disk_usage(self.directory or tempfile.gettempdir())
+        return usage.free < max(self.min_free_bytes, usage.total * self.min_free_share)
 
 
 class _Segment:
@@ -203,6 +217,8 @@ class SendBuffer:
             raise SpoolFull(f"{self._budget.on_disk >> 20} MB wait on disk for clients that are not connected")
         try:
             if self._segment is None or self._segment.size >= _SEGMENT_BYTES or not self._segment.chunk_count:
+                if self._budget.is_disk_low():
+                    raise SpoolFull("the disk is nearly full")
                 self._segment = _Segment(self._budget)
             chunk.move_to(self._segment)
         except OSError as error:
