@@ -13,6 +13,7 @@ NAMES = (
     "idle-ways",
     "bodies",
     "cuts",
+    "hostile",
     "killed-ups",
     "silent-clients",
     "outputs",
