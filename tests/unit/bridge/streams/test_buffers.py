@@ -83,7 +83,7 @@ def test_a_full_spool_is_an_error_that_says_so() -> None:
 
 def test_nothing_is_written_to_a_disk_that_is_nearly_full() -> None:
     for limits in ({"min_free_bytes": 1 << 60}, {"min_free_share": 1.0}):
-        budget = SpoolBudget(**limits)  # type: ignore[arg-type]
+        budget = SpoolBudget(**limits)
         with pytest.raises(SpoolFull, match="the disk is nearly full"):
             SendBuffer(budget).append(b"x", spool_above=0)
         assert budget.on_disk == 0
