@@ -1,7 +1,8 @@
 """Compute Engine: finds instances, starts, resumes, stops and suspends them, and explains why one cannot be reached.
 
-Every function but ``open_tunnel`` is the one of the same name in ``handlers``, called in a worker process of its own
-(``worker``): importing Google's client takes about 1 s and 110 MB. Beside what the function raises itself, it raises
+Every function but ``has_price_list`` and ``open_tunnel`` is the one of the same name in ``handlers``, called in a
+worker process of its own (``worker``): importing Google's client takes about 1 s and 110 MB. Beside what the function
+raises itself, it raises
 ``DeadlinePassed``, ``Interrupted``, ``CloudError`` ``cloud-client-killed`` when the worker was killed twice, and
 ``RuntimeError`` with the worker's traceback when that has a bug.
 """
@@ -23,6 +24,7 @@ __all__ = [
     "diagnose",
     "find",
     "grant_access",
+    "has_price_list",
     "instance_price",
     "list_instances",
     "list_projects",
@@ -34,6 +36,8 @@ __all__ = [
     "set_status",
     "update_prices",
 ]
+
+IN_THIS_PROCESS = ("has_price_list", "open_tunnel")
 
 if TYPE_CHECKING:
     from .handlers import (
@@ -53,7 +57,16 @@ if TYPE_CHECKING:
     from .iap.tunnel import IapTunnel
 else:
     # Without importing ``handlers``, which takes 0.1 s.
-    globals().update({name: partial(worker.call, name) for name in __all__ if name not in (*globals(), "open_tunnel")})
+    globals().update(
+        {name: partial(worker.call, name) for name in __all__ if name not in (*globals(), *IN_THIS_PROCESS)}
+    )
+
+
+def has_price_list(environ: Mapping[str, str]) -> bool:
+    """Whether Google's price list can be read; not without credentials, unless an emulator has one."""
+    from .client import gcloud_config
+
+    return not gcloud_config.has_no_credentials(environ) or bool(environ.get(gcloud_config.CLOUD_BILLING.variable))
 
 
 def open_tunnel(instance: Instance, *, environ: Mapping[str, str], deadline: Deadline) -> IapTunnel:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -14,7 +12,7 @@ from ..core.deadline import Deadline
 from ..core.errors import CloudError
 from ..core.model import Instance
 from ..core.profile import GceTarget
-from .client import gcloud_config
+from .client import gcloud_config, priority
 from .client.api import open_api
 from .diagnosis.causes import diagnose as diagnose
 from .instances import host_keys, power, search
@@ -37,7 +35,6 @@ from .prices.instance_price import instance_price as instance_price
 from .prices.instance_price import update_prices as update_prices
 from .worker_protocol import TIMEOUT_HINT
 
-BACKGROUND_NICENESS = 10
 Action = Literal["start", "resume", "stop", "suspend"]
 
 
@@ -64,8 +61,8 @@ def find(
     ``known_hosts`` (``compute.<id>``) are not waited for. ``login``: whose access is read. ``in_background``: runs at a
     lower priority.
     """
-    if in_background and sys.platform != "win32":
-        os.nice(BACKGROUND_NICENESS)
+    if in_background:
+        priority.run_in_background()
     api = open_api(environ, progress=progress, deadline=deadline)
     api.timeout_hint = TIMEOUT_HINT
     project = gcloud_config.project(target.project, environ, api.identity.project)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .price import cost_since
+
 if TYPE_CHECKING:
     from .metrics import Connections, MachineLoad, RecordedOutputs, StreamStatus
     from .model import Runtime, TakeDownResult
+    from .price import HourlyPrice
 
 
 def runtime_document(runtime: Runtime) -> dict[str, Any]:
@@ -51,6 +54,8 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
             "kernelspecs": [asdict(each) for each in server.kernelspecs],
             "missing_packages": list(server.missing_packages),
         },
+        "price": runtime.price
+        and price_document(runtime.price, runtime.price_since if runtime.state != "down" else ""),
         "forwards": [{"local": forward.local, "remote": forward.remote} for forward in runtime.forwards],
         "keeper_pid": (runtime.keeper_pid or None) if runtime.state != "down" else None,
         "since": (runtime.since or None) if runtime.state != "down" else None,
@@ -65,6 +70,18 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "page_requests": runtime.page_requests,
         "outputs": runtime.outputs and _outputs(runtime.outputs),
         "last_error": runtime.last_error and dict(runtime.last_error),
+    }
+
+
+def price_document(price: HourlyPrice, since: str) -> dict[str, Any]:
+    """``since``: ISO 8601, from when the VM runs in this runtime; empty if it is not known to run."""
+    return {
+        "amount": round(price.amount, 6),
+        "currency": price.currency,
+        "provisioning": price.provisioning,
+        "parts": [{"what": part.what, "amount": round(part.amount, 6)} for part in price.parts],
+        "since": since or None,
+        "estimate": round(cost_since(price, since), 6) if since else None,
     }
 
 
@@ -110,6 +127,7 @@ def take_down_document(result: TakeDownResult) -> dict[str, Any]:
         **({"notes": list(result.notes)} if result.notes else {}),
         **({"elsewhere": True} if result.elsewhere else {}),
         **({"instance_since": result.instance_since} if result.instance_since else {}),
+        **({"price": price_document(result.price, result.price_since)} if result.price else {}),
     }
 
 

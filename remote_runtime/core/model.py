@@ -181,7 +181,7 @@ class TakeDownResult:
     status, ``UNKNOWN`` if it could not be read, None without an instance. ``checked``: a kept server was seen running.
     ``remains``: what could not be removed, in words. ``instance_since``: ISO 8601, when an instance that keeps running
     was started. ``notes``: messages about what stays. ``elsewhere``: its Jupyter runs on another machine than the one
-    that the login reached."""
+    that the login reached. ``price``, ``price_since``: as in ``Runtime``."""
 
     name: str
     tunnel: bool
@@ -193,6 +193,8 @@ class TakeDownResult:
     notes: tuple[str, ...] = ()
     elsewhere: bool = False
     checked: bool = True
+    price: HourlyPrice | None = None
+    price_since: str = ""
 
     @property
     def server_still_ours(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 from .fast_dataclass import fast_dataclass
 
 
@@ -22,3 +24,9 @@ class HourlyPrice:
     currency: str
     parts: tuple[PricePart, ...] = ()
     provisioning: str = "standard"
+
+
+def cost_since(price: HourlyPrice, moment: str) -> float:
+    """An estimate of what the VM has cost since an ISO 8601 moment, if it has run since."""
+    hours = (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds() / 3600
+    return price.amount * max(0.0, hours)

@@ -22,6 +22,7 @@ from ..core.subprocesses import disable_core_dumps
 from ..state import launch, store
 from ..state.log_file import log_to_file, open_log
 from .keeper import Keeper
+from .price import PriceReader
 from .requests import RequestQueue
 from .runtime_record import RuntimeRecord, now
 
@@ -116,6 +117,8 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         instance=left.instance,
         server=left.server,
         unfinished=left.unfinished,
+        price=left.price,
+        price_since=left.price_since,
         keys=merge_keys(leftover.keys if leftover else (), last_run.keys),
         folder=last_run.folder,
         keeper_pid=os.getpid(),
@@ -133,6 +136,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         within_s=request.timeout_s,
         overrides=dict(request.overrides),
     )
+    keeper.record.on_instance = PriceReader(keeper.record, keeper.target).follow
     if sys.platform != "win32":
         signal.signal(signal.SIGCONT, lambda *_: keeper.resources.on_continued())
     log.info("keeper %d of %s, remote-runtime %s", os.getpid(), name, __version__)

@@ -252,7 +252,7 @@ class Keeper:
             result = TakeDown(
                 self.record.runtime,
                 self.resources,
-                self._target(),
+                self.target(),
                 replace(request.options, no_server=no_server),
                 progress=ReplyProgress(request),
                 prompt=self._prompt,
@@ -277,7 +277,7 @@ class Keeper:
     def _context(self) -> BringUpContext:
         return BringUpContext(
             client_id=self.record.runtime.client_id,
-            target=self._target(),
+            target=self.target(),
             progress=self.subscribers,
             prompt=self._prompt,
             record=self.record.save_or_fail,
@@ -286,7 +286,7 @@ class Keeper:
             keys=self.record.runtime.keys,
         )
 
-    def _target(self) -> Target:
+    def target(self) -> Target:
         return open_target(self.profile, self.state, self.environ, self._keys)
 
     def _prompt(self, prompt: str, *, secret: bool, code: str) -> str:

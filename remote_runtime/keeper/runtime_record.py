@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..core.model import Runtime
+from ..core.model import Instance, Runtime
 from ..core.profile import Profile
 from ..state import store
 
@@ -19,7 +19,10 @@ MUST_BE_SAVED = ("instance", "server", "unfinished", "keys")
 
 
 class RuntimeRecord:
+    """``on_instance`` is called with the instance after each change that has one."""
+
     def __init__(self, state: store.StateDir, runtime: Runtime) -> None:
+        self.on_instance: Callable[[Instance], None] = lambda instance: None
         self._state = state
         self._lock = threading.Lock()
         self._deleted = False
@@ -30,6 +33,7 @@ class RuntimeRecord:
         """Changes fields of the runtime and saves it. What cannot be saved is saved with the next change."""
         with self._lock:
             self._save(changes)
+        self._report_instance(changes)
 
     def save_or_fail(self, **changes: Any) -> None:
         """As ``update``. Raises ``LocalError`` ``state-dir-unusable`` if a change of ``MUST_BE_SAVED`` is not saved."""
@@ -37,6 +41,7 @@ class RuntimeRecord:
             error = self._save(changes)
             if error is not None and any(self._is_unsaved(name) for name in MUST_BE_SAVED if name in changes):
                 raise store.not_writable_error(self._state, error) from error
+        self._report_instance(changes)
 
     def save_last_run(self, local_port: int | None, failure: Mapping[str, str] | None = None) -> None:
         """Saves what the next run of this name needs."""
@@ -57,6 +62,10 @@ class RuntimeRecord:
                 log.warning("can't remove the state file: %s", error)
                 return error
             return None
+
+    def _report_instance(self, changes: Mapping[str, Any]) -> None:
+        if (instance := changes.get("instance")) is not None:
+            self.on_instance(instance)
 
     def _save(self, changes: dict[str, Any]) -> OSError | None:
         """Returns the error if it cannot be saved."""

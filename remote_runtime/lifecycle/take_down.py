@@ -114,6 +114,8 @@ class TakeDown:
             attached=_is_attached(self.runtime),
             notes=(*self._notes, *(watchdog_left_on_disk(self.runtime) if is_on_disk else ())),
             elsewhere=self._on_another_machine,
+            price=self.runtime.price,
+            price_since=self.runtime.price_since,
             checked=server != "kept" or (self._server_answers and self.runtime.state in ("ready", "starting")),
         )
 

@@ -12,6 +12,7 @@ from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError, from_code
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance
+from ..core.price import HourlyPrice
 from ..core.profile import Profile
 
 if TYPE_CHECKING:
@@ -165,6 +166,10 @@ class Target(ABC):
     def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
         """The instance as it is now. Raises ``CloudError``."""
         return instance
+
+    def hourly_price(self, instance: Instance, deadline: Deadline) -> HourlyPrice | None:
+        """What an hour of the running instance costs; None if that is not known. Raises ``CloudError``."""
+        return None
 
     def stop_demo(self, instance: Instance | None, deadline: Deadline) -> None:  # noqa: B027  # nothing to do
         """End the demo machine; other machines are left alone. Raises ``CloudError``, ``DeadlinePassed``."""

@@ -14,6 +14,7 @@ from ..core.callbacks import Progress
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
 from ..core.model import Instance
+from ..core.price import HourlyPrice
 from ..core.profile import GceTarget, SshSettings
 from .base import FindOptions, LoginOptions, TargetSession
 from .gce_login import GceLogin, login_identity
@@ -129,6 +130,14 @@ class GceBackend(SshBackend):
 
     def read_instance(self, instance: Instance, *, progress: Progress, deadline: Deadline) -> Instance:
         return compute.reload(instance, progress=progress, deadline=deadline, environ=self._worker_environ())
+
+    def hourly_price(self, instance: Instance, deadline: Deadline) -> HourlyPrice | None:
+        environ = self._worker_environ()
+        if not compute.has_price_list(environ):
+            return None
+        return compute.instance_price(
+            instance, progress=lambda text: log.info("%s", text), deadline=deadline, environ=environ, in_background=True
+        )
 
     def _gce_target(self) -> GceTarget:
         return cast("GceTarget", self.profile.target)

@@ -232,11 +232,15 @@ def stopped(result: Mapping[str, Any]) -> None:
     if server == "unknown":
         say(f"  Check it with `remote-runtime status {name} --all-machines`")
     if instance == "running":
-        since = f" (up {format.duration_since(result['instance_since'])})" if result.get("instance_since") else ""
-        warn(f"VM is still running and billing{since}. Stop it with:")
+        facts = [f"up {format.duration_since(result['instance_since'])}"] if result.get("instance_since") else []
+        facts += filter(None, [format.hourly_price(result.get("price"))])
+        details = f" ({', '.join(facts)})" if facts else ""
+        warn(f"VM is still running and billing{details}. Stop it with:")
         _write(sys.stderr, paint(f"  remote-runtime down {name} --stop-instance", "command"))
     elif instance == "unknown":
         warn("VM could not be checked; it may still be running and billing")
+    if so_far := (result.get("price") or {}).get("estimate"):
+        say(f"  This runtime's VM has cost about {format.money(so_far, result['price']['currency'])} (list price)")
     for note in result.get("notes", ()):
         warn(note)
     if result.get("orphans"):

@@ -91,6 +91,25 @@ def on_for(runtime: Mapping[str, Any]) -> str:
     return duration_since(instance.get("running_since"))
 
 
+def hourly_price(price: Mapping[str, Any] | None) -> str:
+    """``$0.87/h``; empty if it is not known."""
+    return f"{money(price['amount'], price['currency'])}/h" if price else ""
+
+
+def cost(runtime: Mapping[str, Any]) -> str:
+    """The price of an hour, and what the VM has cost so far."""
+    price = runtime.get("price")
+    if not price:
+        return ""
+    so_far = price["estimate"]
+    return hourly_price(price) + ("" if so_far is None else f", {money(so_far, price['currency'])} so far")
+
+
+def money(amount: float, currency: str) -> str:
+    digits = 2 if amount == 0 or amount >= 0.1 else 3
+    return f"${amount:.{digits}f}" if currency == "USD" else f"{amount:.{digits}f} {currency}"
+
+
 def url(runtime: Mapping[str, Any]) -> str:
     """The URL without the token."""
     return f"http://{runtime.get('local_host', 'localhost')}:{runtime['local_port']}/" if runtime["local_port"] else ""

@@ -35,6 +35,10 @@ def show_ready(runtimes: Sequence[Mapping[str, Any]], *, quiet: bool, named: boo
             warn(f"{runtime['name']}: {extra}" if named else extra[:1].upper() + extra[1:])
     machines = " and ".join(dict.fromkeys(machine_name(runtime) for runtime in runtimes))
     warn(f"Connected notebooks can run any code on {machines} as you. Only connect notebooks you trust.")
+    for runtime in runtimes:
+        if price := format.hourly_price(runtime.get("price")):
+            name = f" of {runtime['name']}" if named else ""
+            say(f"  VM{name}: about {price} while it runs (list price)", "detail")
     names = " ".join(shlex.quote(runtime["name"]) for runtime in runtimes)
     stop = "Ctrl-C" if foreground else f"remote-runtime down {names}"
     say(f"  Stop: {stop}     Status: remote-runtime status", "detail")

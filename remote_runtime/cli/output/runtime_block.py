@@ -123,6 +123,7 @@ class RuntimeBlock:
             format.machine(self.runtime),
             f"VM {on_for}" if on_for.startswith("is ") else f"VM up {on_for}" if on_for else "",
             format.gpu_names(self.runtime),
+            format.cost(self.runtime),
             f"{reconnects} reconnect{'' if reconnects == 1 else 's'}" if reconnects else "",
         ]
         return clean_line(" · ".join(filter(None, facts)), MAX_CHARS)

@@ -79,6 +79,7 @@ COLUMNS = (
     Column("MEMORY", lambda runtime: _if_measured(runtime, format.memory(runtime)), 5, "memory {}", True),
     Column("KERNELS", lambda runtime: _if_measured(runtime, format.kernels(runtime)), 0, measured=True),
     Column("LATENCY", lambda runtime: _if_measured(runtime, format.round_trip(runtime)), 1, "latency {}", True),
+    Column("COST", lambda runtime: _if_up(runtime, format.cost(runtime)), 7, "cost {}"),
     Column("RECONNECTS", _reconnects, 6, "{} reconnects"),
     Column("UPTIME", lambda runtime: _if_up(runtime, format.duration_since(runtime["since"])), 2, "uptime {}"),
 )

@@ -48,7 +48,7 @@ def load(
     sent unencrypted, to ``endpoint`` or to the address that renews them."""
     from google.auth.credentials import AnonymousCredentials
 
-    if environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on"):
+    if gcloud_config.has_no_credentials(environ):
         anonymous = AnonymousCredentials()  # type: ignore[no-untyped-call]  # google-auth types it in part
         return Identity(anonymous, renew_hint="Unset CLOUDSDK_AUTH_DISABLE_CREDENTIALS", is_anonymous=True)
     check_encrypted(endpoint, service)

@@ -79,6 +79,11 @@ def endpoint(environ: Mapping[str, str], api: ApiEndpoint = COMPUTE) -> str:
     return _API_PATH.sub("", f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}").rstrip("/")
 
 
+def has_no_credentials(environ: Mapping[str, str]) -> bool:
+    """Whether nothing is to be sent with credentials, as to an emulator."""
+    return environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on")
+
+
 def is_url(text: str, *schemes: str) -> bool:
     """True for ``SCHEME://HOST[:PORT][/PATH]`` that every URL parser reads in the same way."""
     found = _URL.fullmatch(text)

@@ -9,7 +9,7 @@ from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.model import Instance
 from ...core.price import HourlyPrice
-from ..client import gcloud_config
+from ..client import gcloud_config, priority
 from ..client.rest import Json, RestApi, compute_path, open_rest
 from ..instances.convert import last_segment
 from .fetch import current_prices
@@ -26,9 +26,17 @@ def update_prices(*, progress: Progress, deadline: Deadline, environ: Mapping[st
 
 
 def instance_price(
-    instance: Instance, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+    instance: Instance,
+    *,
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    in_background: bool = False,
 ) -> HourlyPrice | None:
-    """What an hour of ``instance`` costs while it runs; None if that is not known. Raises ``CloudError``."""
+    """What an hour of ``instance`` costs while it runs; None if that is not known. ``in_background``: runs at a lower
+    priority. Raises ``CloudError``."""
+    if in_background:
+        priority.run_in_background()
     rest = open_rest(environ, gcloud_config.COMPUTE, deadline)
     zone = ("projects", instance.project or "", "zones", instance.zone or "")
     raw = rest.get(compute_path(*zone, "instances", instance.name), doing=f"read the instance {instance.name}")

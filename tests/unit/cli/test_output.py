@@ -12,6 +12,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.documents import runtime_document, take_down_document
 from remote_runtime.core.errors import Interrupted, LocalError, UsageError
 from remote_runtime.core.model import Forward, Gpu, Instance, Runtime, Secret, Server, TakeDownResult
+from remote_runtime.core.price import HourlyPrice
 from tests.support.clients.hostile_texts import HOSTILE, show_hostile
 from tests.support.environment.waiting import eventually
 
@@ -241,6 +244,15 @@ def test_ready_says_where_to_paste_what_to_allow_and_what_it_means(capsys: Captu
     )
 
 
+def test_ready_says_what_an_hour_costs_where_that_is_known(capsys: Captured) -> None:
+    show_ready([runtime(price=PRICE)], quiet=False, named=False)
+    assert "\n  VM: about $0.87/h while it runs (list price)\n" in capsys.readouterr().err
+    show_ready([runtime(price=PRICE), runtime(name="other")], quiet=False, named=True)
+    shown = capsys.readouterr().err
+    assert "\n  VM of work: about $0.87/h" in shown
+    assert shown.count("list price") == 1
+
+
 def test_several_that_are_ready_are_told_apart_and_what_to_do_with_them_once(capsys: Captured) -> None:
     both = [runtime(), runtime(name="other", instance=None, target={"kind": "local"})]
     show_ready(both, quiet=False, named=True, foreground=True)
@@ -270,6 +282,7 @@ def test_on_a_terminal_no_url_shares_its_line_and_it_alone_is_underlined() -> No
     assert f"\nwork\n{url}\n\na-long-name\n{url}\n" in plain
 
 
+PRICE = HourlyPrice(0.8697, "USD")
 STOPPED = [
     (TakeDownResult("work", True, "stopped", None), "Stopped work: stopped Jupyter\n"),
     (
@@ -289,6 +302,18 @@ STOPPED = [
         "Jupyter was not stopped (not checked)\n! VM could not be checked; it may still be running and billing\n",
     ),
 ]
+
+
+def test_what_a_vm_costs_and_has_cost_is_told_at_its_end(capsys: Captured) -> None:
+    since = (datetime.now(timezone.utc) - timedelta(hours=2)).isoformat(timespec="seconds")
+    running = TakeDownResult("work", True, "stopped", "RUNNING", price=PRICE, price_since=since)
+    console.stopped(take_down_document(running))
+    assert (
+        "! VM is still running and billing ($0.87/h). Stop it with:\n  remote-runtime down work --stop-instance\n"
+        "  This runtime's VM has cost about $1.74 (list price)\n"
+    ) in capsys.readouterr().err
+    console.stopped(take_down_document(replace(running, instance="TERMINATED", price_since="")))
+    assert "$" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("end", "words"), STOPPED)

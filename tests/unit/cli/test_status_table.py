@@ -13,6 +13,7 @@ from remote_runtime.cli.output import format
 from remote_runtime.cli.output.status_table import status_table
 from remote_runtime.core.metrics import Connections, GpuLoad, MachineLoad
 from remote_runtime.core.model import Forward, IdleWatchdog, Instance, Secret, Server
+from remote_runtime.core.price import HourlyPrice
 from tests.support.clients.hostile_texts import HOSTILE
 from tests.unit.cli.test_output import TOKEN, on_a_terminal, runtime, safe
 
@@ -49,6 +50,20 @@ def test_a_wide_terminal_has_everything_in_the_table() -> None:
         "training", "● ready", "http://localhost:8888/", "my-dlvm (europe-west4-a), NVIDIA A100-SXM4-40GB",
         "3 h 2 min", "43 % 12/40 GB", "20/85 GB", "2, 1 busy", "44 ms", "3", "12 min 0 s",
     ]  # fmt: skip
+
+
+def test_what_a_vm_costs_is_a_column_or_a_note() -> None:
+    priced = training(price=HourlyPrice(0.8697, "USD"), price_since=ago(hours=3))
+    head, row = status_table([priced], 230).splitlines()
+    assert "COST" in head
+    assert "  $0.87/h, $2.61 so far  " in row
+    assert "cost $0.87/h, $2.61 so far" in status_table([priced], 100).replace("\n   ", "")
+    assert "COST" not in status_table([training()], 230)
+    unknown_since = training(price=HourlyPrice(0.05, "USD", provisioning="spot"))
+    assert "$0.050/h" in status_table([unknown_since], 230)
+    down = training(state="down", price=HourlyPrice(0.87, "USD"), price_since=ago(hours=3))
+    assert down["price"]["estimate"] is None
+    assert "$" not in status_table([down], 230)
 
 
 def test_extra_ports_and_where_names_were_found_are_told_below_the_table() -> None:
