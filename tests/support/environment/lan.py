@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.support.clients.open_connections import OpenConnections
 from tests.support.clients.page import Page
 from tests.support.environment import network
 from tests.support.environment.world import World
@@ -80,6 +81,7 @@ class Traveller:
         self._page = Page(world.up("far"))
         self._kernel = self._page.start_kernel()
         self._page.run(self._kernel, "kept = 42")
+        self._folder = Path(self._page.run(self._kernel, "import os; print(os.getcwd())"))
 
     def packets_vanish(self) -> Row:
         return self._suffer("packets vanish in the network", self._lan.lose_packets, self._lan.pass_packets)
@@ -90,6 +92,8 @@ class Traveller:
     def _suffer(
         self, fault: str, begin: Callable[[], object], end: Callable[[], object], *, lasts_s: float = 0.0
     ) -> Row:
+        connections = OpenConnections(self._page, self._folder)
+        connections.wait_for_line()
         began = time.monotonic()
         begin()
         eventually(lambda: self._world.file("far")["state"] != "ready", within_s=MOST_S, what=f"{fault} is noticed")
@@ -100,7 +104,8 @@ class Traveller:
         eventually(self._works, within_s=MOST_S, what=f"the URL works after {fault}")
         working_s = time.monotonic() - ended
         eventually(lambda: self._world.file("far")["state"] == "ready", what="the state file tells that it is ready")
-        return Row(fault, noticed_s, working_s, self._page.run(self._kernel, "print(kept)") == "42")
+        kept = self._page.run(self._kernel, "print(kept)") == "42"
+        return Row(fault, noticed_s, working_s, kept, connections.finish(ended))
 
     def _works(self) -> bool:
         with contextlib.suppress(OSError):
