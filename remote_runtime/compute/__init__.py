@@ -16,13 +16,17 @@ from typing import TYPE_CHECKING
 from ..core.deadline import Deadline
 from ..core.model import Instance
 from . import worker
-from .worker_protocol import InstanceSummary, ProjectList
+from .worker_protocol import InstanceSummary, ProjectList, ReadyOptions
 
 __all__ = [
     "InstanceSummary",
     "ProjectList",
+    "ReadyOptions",
+    "create",
+    "delete_resources",
     "diagnose",
     "find",
+    "find_by_label",
     "grant_access",
     "has_price_list",
     "instance_price",
@@ -30,6 +34,7 @@ __all__ = [
     "list_projects",
     "missing_permissions",
     "open_tunnel",
+    "plan_creation",
     "reload",
     "restore_status",
     "revoke_access",
@@ -41,13 +46,17 @@ IN_THIS_PROCESS = ("has_price_list", "open_tunnel")
 
 if TYPE_CHECKING:
     from .handlers import (
+        create,
+        delete_resources,
         diagnose,
         find,
+        find_by_label,
         grant_access,
         instance_price,
         list_instances,
         list_projects,
         missing_permissions,
+        plan_creation,
         reload,
         restore_status,
         revoke_access,

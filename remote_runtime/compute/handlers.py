@@ -9,31 +9,31 @@ from typing import Any, Literal
 from ..core.access import LoginIdentity
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
-from ..core.errors import CloudError
 from ..core.model import Instance
 from ..core.profile import GceTarget
 from .client import gcloud_config, priority
 from .client.api import open_api
+from .creation.create import create as create
+from .creation.delete import delete_resources as delete_resources
+from .creation.labelled import find_by_label as find_by_label
+from .creation.plan import plan_creation as plan_creation
 from .diagnosis.causes import diagnose as diagnose
 from .instances import host_keys, power, search
 from .instances.convert import (
     Connect,
     check_connectable,
-    gcloud_command,
-    has_local_ssd,
     last_segment,
-    seconds_since,
     to_instance,
 )
 from .instances.inventory import list_instances as list_instances
 from .instances.inventory import list_projects as list_projects
 from .instances.power import MayStart
 from .login.access import grant_access as grant_access
-from .login.access import read_access
 from .login.access import revoke_access as revoke_access
 from .prices.instance_price import instance_price as instance_price
 from .prices.instance_price import update_prices as update_prices
-from .worker_protocol import TIMEOUT_HINT
+from .readiness import ready_instance, with_sources
+from .worker_protocol import TIMEOUT_HINT, ReadyOptions
 
 Action = Literal["start", "resume", "stop", "suspend"]
 
@@ -83,25 +83,9 @@ def find(
         before_start=before_start,
         forbidden_by_profile=not target.start,
     )
-    instance = replace(to_instance(poller.raw, api.project, target.connect), started_from=started_from)
-    if not instance.address and instance.via != "iap":
-        raise _no_address_error(instance, target.connect)
-    # A machine that has run for longer has published its keys, or never will.
-    age_s = seconds_since(poller.raw.last_start_timestamp)
-    is_late = was_running and (age_s is None or age_s >= host_keys_within_s)
-    wait_s = 0.0 if is_late or instance.host_key_name in known_hosts else host_keys_within_s
-    keys = host_keys.read_published(api, instance, poller.raw, wait_s=wait_s)
-    access = read_access(api, poller.raw, login) if login is not None else None
-    if has_local_ssd(poller.raw):
-        progress(f"{instance.name} has a Local SSD: what is on it is lost when the instance is stopped")
-    return replace(
-        instance,
-        host_keys=keys,
-        access=access,
-        project_from=project.source,
-        zone_from=zone.source if zone and zone.value == instance.zone else "the search in all zones",
-        credentials_from=api.identity.source,
-    )
+    options = ReadyOptions(target.connect, host_keys_within_s, known_hosts, login)
+    instance = ready_instance(api, poller, options, was_running=was_running, started_from=started_from)
+    return with_sources(instance, project, zone)
 
 
 def reload(
@@ -174,6 +158,7 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
     for handler in (
         find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
         list_projects, list_instances, instance_price, update_prices,
+        plan_creation, create, delete_resources, find_by_label,
     )
 }  # fmt: skip
 
@@ -192,13 +177,3 @@ def _origin(source: str) -> str:
 
 def _describe_target(target: GceTarget) -> str:
     return target.instance or "labels " + ", ".join(f"{key}={value}" for key, value in sorted(target.labels.items()))
-
-
-def _no_address_error(instance: Instance, connect: str) -> CloudError:
-    kind = "internal" if connect == "internal" else "external"
-    return CloudError(
-        "no-address",
-        f"{instance.name} has no {kind} address",
-        "it runs, but Compute Engine shows none",
-        f"See its interfaces with {gcloud_command('instances', 'describe', instance)}",
-    )

@@ -11,12 +11,22 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Literal
 
 from ..core.access import AccessGrant, InstalledKey, LoginAccess, LoginIdentity
+from ..core.creation import (
+    BootDisk,
+    CloudResource,
+    CreateSettings,
+    CreationPlan,
+    GpuRequest,
+    ImageSource,
+    PlannedZone,
+    ZoneAttempt,
+)
 from ..core.errors import RemoteRuntimeError, from_dict
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance
+from ..core.model import CreationResult, Instance
 from ..core.price import HourlyPrice, PricePart
 from ..core.profile import GceTarget
 
@@ -46,9 +56,21 @@ class InstanceSummary:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@fast_dataclass(frozen=True)
+class ReadyOptions:
+    """``host_keys_within_s``: how long to wait for the host keys of a machine that has just started; those of the hosts
+    in ``known_hosts`` (``compute.<id>``) are not waited for. ``login``: whose access is read."""
+
+    connect: Literal["auto", "external", "internal", "iap"] = "auto"
+    host_keys_within_s: float = 120.0
+    known_hosts: Collection[str] = field(default_factory=tuple)
+    login: LoginIdentity | None = None
+
+
 _VALUES = (
-    AccessGrant, GceTarget, HourlyPrice, InstalledKey, Instance, InstanceSummary, LoginAccess, LoginIdentity, PricePart,
-    ProjectList,
+    AccessGrant, BootDisk, CloudResource, CreateSettings, CreationPlan, CreationResult, GceTarget, GpuRequest,
+    HourlyPrice, ImageSource, InstalledKey, Instance, InstanceSummary, LoginAccess, LoginIdentity, PlannedZone,
+    PricePart, ProjectList, ReadyOptions, ZoneAttempt,
 )  # fmt: skip
 _CLASSES: Mapping[str, Any] = {each.__name__: each for each in _VALUES}
 _CLASS = "$class"  # neither a field nor a label is called so

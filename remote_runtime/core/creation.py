@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from typing import Literal
 
@@ -75,7 +75,8 @@ class CreateSettings:
 @fast_dataclass(frozen=True)
 class CloudResource:
     """What remote-runtime made in a project, or is about to ask for. ``created_at``: ISO 8601, of the request.
-    ``zone``: empty for a snapshot. ``id``: Compute Engine's, empty before it is known."""
+    ``zone``: empty for a snapshot. ``id``: Compute Engine's, empty before it is known. ``created_by``: the value of
+    its label."""
 
     kind: Literal["instance", "disk", "snapshot"]
     name: str
@@ -83,6 +84,7 @@ class CloudResource:
     zone: str
     created_at: str
     id: str = ""
+    created_by: str = ""
 
 
 @fast_dataclass(frozen=True)
@@ -98,8 +100,9 @@ class PlannedZone:
 @fast_dataclass(frozen=True)
 class CreationPlan:
     """What will be created. ``zones``: in the order in which they are tried. ``image``: its link; ``image_name``: its
-    name. ``disk_gb``: of the boot disk. ``client_id``: the value of the label. ``notes``: what to know before it is
-    confirmed. ``price``: in the first zone, None where it is not known."""
+    name. ``machine``: the machine type in words, with cores, memory and GPUs where they are known. ``disk_gb``: of the
+    boot disk. ``client_id``: the value of the label. ``notes``: what to know before it is confirmed. ``price``: in the
+    first zone, None where it is not known."""
 
     instance: str
     project: str
@@ -107,7 +110,37 @@ class CreationPlan:
     zones: tuple[PlannedZone, ...]
     image: str
     image_name: str
+    machine: str
     disk_gb: int
     client_id: str
+    has_gpu: bool = False
     notes: tuple[str, ...] = ()
     price: HourlyPrice | None = None
+
+
+@fast_dataclass(frozen=True)
+class ZoneAttempt:
+    """What happened in a zone. ``used``: an instance of this name that another client created is used. ``why``: the
+    API's reason. ``remains``: the instance that failed could not be deleted."""
+
+    zone: str
+    result: Literal["created", "used", "no-capacity", "preempted", "quota", "no-machine-type", "failed", "not-tried"]
+    why: str = ""
+    remains: bool = False
+
+    @property
+    def text(self) -> str:
+        words = {"used": "used: it exists there", "no-machine-type": "skipped"}.get(self.result)
+        words = words or self.result.replace("-", " ")
+        return f"{words}: {self.why}" if self.why else words
+
+
+def attempt_lines(attempts: Iterable[ZoneAttempt]) -> list[str]:
+    """A table of zones, and what happened in each."""
+    rows = list(attempts)
+    width = max((len(each.zone) for each in rows), default=0)
+    return [f"{each.zone:<{width}}  {each.text}" for each in rows]
+
+
+def region_of(zone: str) -> str:
+    return zone.rpartition("-")[0]

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
-from .creation import CloudResource
+from .creation import CloudResource, ZoneAttempt
 from .fast_dataclass import fast_dataclass
 from .metrics import Connections, KernelStatus, MachineLoad, RecordedOutputs, StreamStatus, Traffic
 from .price import HourlyPrice
@@ -30,7 +30,8 @@ class Instance:
     Engine's, ``RUNNING`` for other machines. ``started_from``: its status before it was started or resumed, None if it
     was not. ``running_since``: ISO 8601, empty if unknown. ``project_from``, ``zone_from``, ``credentials_from``: the
     sources of these, in words. ``via``: the route, empty where there is only one; ``why_via``: the reason for it.
-    ``access``: this computer's login there, None for other machines.
+    ``access``: this computer's login there, None for other machines. ``created_by``: the client id in the label of a VM
+    that `up` created, else empty.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -51,6 +52,7 @@ class Instance:
     access: LoginAccess | None = None
     via: Literal["", "external", "internal", "iap"] = ""
     why_via: str = ""
+    created_by: str = ""
 
     @property
     def where(self) -> str:
@@ -66,6 +68,15 @@ class Instance:
         ):
             return self
         return replace(self, via=previous.via, why_via=previous.why_via)
+
+
+@fast_dataclass(frozen=True)
+class CreationResult:
+    """The VM after a creation: ``resource`` is it, None where a VM of another client is used."""
+
+    instance: Instance
+    attempts: tuple[ZoneAttempt, ...]
+    resource: CloudResource | None = None
 
 
 def format_address(host: str, port: int) -> str:

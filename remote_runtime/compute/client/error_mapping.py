@@ -26,6 +26,7 @@ CLIENT_VARIABLES = (
     "GOOGLE_CLOUD_UNIVERSE_DOMAIN",
 )
 _BUSY_REASONS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
+_NO_CAPACITY = re.compile("ZONE_RESOURCE_POOL_EXHAUSTED|STOCKOUT|does not have enough resources available")
 _QUOTA = re.compile(
     r"[Qq]uota '(?P<name>[\w.-]{1,80})' exceeded\.\s+Limit: (?P<limit>[\d.]+)(?: in region (?P<region>[a-z0-9-]+))?"
 )
@@ -45,6 +46,10 @@ class NotFound(CloudError):
 
 class InvalidRequest(CloudError):
     """``instance-not-startable`` for a request that Compute Engine rejects; a search raises another error instead."""
+
+
+class AlreadyExists(InvalidRequest):
+    """A resource of this name exists in the zone."""
 
 
 class NotReady(InvalidRequest):
@@ -107,6 +112,8 @@ def map_error(
     details = _details(exc)
     why, reasons = details.message, details.reasons
     status = int(exc.code) if exc.code is not None else 0
+    if is_no_capacity(*reasons, why):
+        return ApiFailure(no_capacity_error(doing, why))
     if status == 429 or status >= 500 or reasons.intersection(_BUSY_REASONS):
         return ApiFailure(unreachable_error(endpoint, f"it responds {status}: {why}", api_name), "busy")
     if status == 401:
@@ -118,6 +125,8 @@ def map_error(
             error_info.refusal_error(details, doing, project, identity.renew_hint, identity.set_quota_project)
             or error_info.permission_denied_error(details, doing, project)
         )
+    if status == 409 and (isinstance(exc, api.AlreadyExists) or "alreadyExists" in reasons or "already exists" in why):
+        return ApiFailure(AlreadyExists("instance-not-startable", f"Can't {doing}: it exists", why))
     if status == 404:
         return ApiFailure(NotFound("instance-not-found", f"Can't {doing}: not found", why))
     if "quota" in why.lower():
@@ -139,17 +148,27 @@ def unreachable_error(endpoint: str, why: str, api_name: str = gcloud_config.COM
     return CloudError("cloud-unreachable", f"Can't reach the {api_name} at {endpoint}", why)
 
 
+def is_no_capacity(*texts: str) -> bool:
+    """Whether one of the codes or messages of a failure says that the zone has no capacity: another zone may have."""
+    return any(_NO_CAPACITY.search(text) for text in texts)
+
+
+def no_capacity_error(doing: str, why: str) -> CloudError:
+    return CloudError("no-capacity", f"The zone has no capacity: can't {doing}", why)
+
+
 def quota_error(why: str, doing: str, project: str) -> CloudError:
-    """``quota-exceeded`` with the command that shows the usage; a limit of 0 has to be requested instead."""
+    """``quota-exceeded`` with the page on which a higher limit is requested, and the command that shows the usage; of a
+    limit of 0 nothing is in use."""
     found = _QUOTA.search(why)
+    page = f"https://console.cloud.google.com/iam-admin/quotas?project={quote(project, safe='')}"
     describe, of_project = ("gcloud", "compute"), f"--project={project}"
+    usage = shell_command(*describe, "project-info", "describe", of_project)
+    if found and found["region"]:
+        usage = shell_command(*describe, "regions", "describe", found["region"], of_project)
+    hint = f"See the usage with {usage}, or request a higher limit on {page}"
     if found and float(found["limit"].rstrip(".") or 0) == 0:
-        page = f"https://console.cloud.google.com/iam-admin/quotas?project={quote(project, safe='')}"
         hint = f"The project has no quota of {found['name']}. Request it on {page}"
-    elif found and found["region"]:
-        hint = f"See the usage with {shell_command(*describe, 'regions', 'describe', found['region'], of_project)}"
-    else:
-        hint = f"See the usage with {shell_command(*describe, 'project-info', 'describe', of_project)}"
     return CloudError("quota-exceeded", f"Quota exceeded: can't {doing}", why, hint)
 
 

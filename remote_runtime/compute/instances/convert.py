@@ -7,6 +7,7 @@ import re
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Literal
 
+from ...core.creation import CREATED_BY_LABEL
 from ...core.errors import CloudError
 from ...core.model import Instance
 from ...core.sanitize import clean_line
@@ -40,6 +41,7 @@ def to_instance(raw: compute_v1.Instance, project: str, connect: Connect) -> Ins
         running_since=_to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
         via=via,
         why_via="" if via != "iap" else _SET_BY_PROFILE if connect == "iap" else _NO_EXTERNAL,
+        created_by=clean_line(raw.labels.get(CREATED_BY_LABEL, ""), MAX_NAME_CHARS),
     )
 
 

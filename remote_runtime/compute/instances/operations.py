@@ -50,6 +50,15 @@ def wait_until_done(
 ) -> None:
     """Returns when ``operation`` has succeeded; calls ``on_poll`` every few seconds until then. Raises ``CloudError``
     for a failed operation, and ``DeadlinePassed``."""
+    operation = await_end(api, action, instance, operation, on_poll)
+    if operation.error.errors or operation.http_error_status_code >= 400:
+        raise operation_error(api, action, instance, operation)
+
+
+def await_end(
+    api: Api, action: str, instance: Instance, operation: compute_v1.Operation, on_poll: Callable[[], None]
+) -> compute_v1.Operation:
+    """The operation when it has succeeded or failed. Raises ``DeadlinePassed``."""
     from google.cloud import compute_v1
 
     while operation.status != compute_v1.Operation.Status.DONE:
@@ -61,8 +70,7 @@ def wait_until_done(
         operation = _wait(api, action, instance, operation)
         if time.monotonic() - asked_at < PAUSE_S:
             api.deadline.sleep(PAUSE_S)
-    if operation.error.errors or operation.http_error_status_code >= 400:
-        raise _operation_error(api, action, instance, operation)
+    return operation
 
 
 def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> compute_v1.Operation:
@@ -82,7 +90,7 @@ def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Opera
     return api.call(wait, request, doing=f"check the request to {action} {instance.name}")
 
 
-def _operation_error(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
+def operation_error(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> CloudError:
     errors = list(operation.error.errors)
     codes = [clean_line(error.code, 80) for error in errors]
     code = codes[0] if codes else clean_line(operation.http_error_message, 80)

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...core.creation import CREATED_BY_LABEL
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.profile import GceTarget
@@ -13,7 +14,7 @@ from ...core.shell_command import shell_command
 from ..client.api import Api
 from ..client.error_mapping import InvalidRequest, NotFound
 from ..client.gcloud_config import SourcedValue
-from .convert import check_names, clean_name, last_segment, status_of, unreachable_zones_in
+from .convert import check_names, clean_name, last_segment, parse_time, status_of, unreachable_zones_in
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
@@ -38,21 +39,26 @@ class InstanceListing:
 def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_v1.Instance:
     """The one instance that ``target`` describes in ``api.project``.
 
-    Only the profile's zone is searched; a zone from elsewhere is searched first. Raises ``CloudError``:
-    ``instance-not-found`` with similar names, or ``instance-ambiguous`` with all matches.
+    Only the profile's zone is searched; a zone from elsewhere is searched first. An instance that `up` created is found
+    in any zone, and the oldest of several. Raises ``CloudError``: ``instance-not-found`` with similar names, or
+    ``instance-ambiguous`` with all matches.
     """
     strict = zone is not None and target.zone is not None
     if target.instance and zone is not None:
         try:
             return get(api, target.instance, zone.value)
         except NotFound as exc:
-            if strict:
+            if strict and target.create is None:
                 raise _not_found_error(api, target, zone, exc) from exc
     listing = list_all(api, _filter(target))
     found, unreachable = [raw for raw in listing.instances if _matches(raw, target)], listing.unreachable_zones
+    created = [raw for raw in found if CREATED_BY_LABEL in raw.labels] if target.create is not None else []
     if strict and zone is not None:
-        found = [raw for raw in found if last_segment(raw.zone) == zone.value]
-        unreachable = tuple(each for each in unreachable if each == zone.value)
+        found = created or [raw for raw in found if last_segment(raw.zone) == zone.value]
+        if target.create is None:
+            unreachable = tuple(each for each in unreachable if each == zone.value)
+    if len(created) == len(found):  # two clients created it at once, and one has not deleted its own yet
+        found = sorted(created, key=age_key)[:1]
     if len(found) > 1:
         raise _ambiguous_error(target, found)
     if not found and unreachable:
@@ -63,6 +69,12 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
     if unreachable:
         api.progress(f"Skipped {', '.join(unreachable)}: Compute Engine does not respond for these zones")
     return found[0]
+
+
+def age_key(raw: compute_v1.Instance) -> tuple[float, int]:
+    """The oldest instance comes first, for every client."""
+    created_at = parse_time(raw.creation_timestamp)
+    return created_at.timestamp() if created_at else 0.0, int(raw.id)
 
 
 def get(api: Api, name: str, zone: str) -> compute_v1.Instance:

@@ -38,6 +38,23 @@ CLOUD = {
         "starts. The message has Compute Engine's reason.",
         "Try again later, or use another zone.",
     ),
+    "no-capacity": CatalogueEntry(
+        "No zone has capacity for this VM now.",
+        "Compute Engine has no free machine of this type in the zones that were tried. The message lists each zone.",
+        "Try again later, add zones to `target.zones`, or use another `machine_type`.",
+    ),
+    "instance-not-created": CatalogueEntry(
+        "The VM could not be created.",
+        "Compute Engine rejected the request, or the profile asks for an image, a machine type or a size that does not "
+        "exist. The message has the reason.",
+        "Fix `target.create` in the profile, then run `remote-runtime up PROFILE`.",
+    ),
+    "not-created-here": CatalogueEntry(
+        "The VM was not created by this runtime, so it is not deleted.",
+        "The VM does not have the label `remote-runtime-created-by` with the id of this runtime.",
+        "Stop it with `remote-runtime down PROFILE --stop-instance`, or delete it with `gcloud compute instances "
+        "delete`.",
+    ),
     "no-address": CatalogueEntry(
         "The instance has no address of the requested kind.",
         "`target.connect` requests an external or internal address that the instance does not have.",

@@ -10,6 +10,12 @@ USAGE = {
         "An option or argument is missing or unknown, or two options exclude each other.",
         "Add `--help` to the command to see its options and examples.",
     ),
+    "confirmation-needed": CatalogueEntry(
+        "The command asks before it creates or deletes a VM.",
+        "There is no terminal to ask on, or the question was not answered with yes. Nothing was changed.",
+        "Run it in a terminal, or answer in advance: `remote-runtime up PROFILE --yes`, `remote-runtime down PROFILE "
+        "--yes`.",
+    ),
     "profile-not-found": CatalogueEntry(
         "No profile has this name.",
         "The name is misspelled, or the file is in a folder that is not searched.",
