@@ -21,6 +21,13 @@ class ApiError(Exception):
         return {"error": {"code": self.status, "message": self.message, "errors": [detail]}}
 
 
+class RpcError(ApiError):
+    """In the format of Google's newer APIs."""
+
+    def as_json(self) -> Json:
+        return {"error": {"code": self.status, "message": self.message, "status": self.reason}}
+
+
 def not_found(resource: str) -> ApiError:
     return ApiError(404, "notFound", f"The resource '{resource}' was not found")
 

@@ -1,30 +1,14 @@
-"""The API methods that show what exists: projects, regions, zones, images, machine types, GPUs, firewall rules."""
+"""The API methods that show what exists: regions, zones, networks, images, machine types, GPUs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from . import disks, filters, offers
-from .api_errors import forbidden, not_found
+from .api_errors import not_found
 from .operations import BASE
-from .request import Call, no_results_warning, page, unreachable_warning, zones_of
+from .quotas import quotas_as_json
+from .request import Call, list_response, no_results_warning, page, unreachable_warning, zones_of
 from .state import Cloud
 from .values import Json
-
-PROJECTS_PATH = "v1/projects"
-PROJECTS_PERMISSION = "resourcemanager.projects.list"
-
-
-def list_projects(cloud: Cloud) -> Json:
-    """Resource Manager's REST v1: all emulated projects, on one page. Raises ``ApiError``."""
-    if not cloud.permits(PROJECTS_PERMISSION):
-        raise forbidden(PROJECTS_PERMISSION, "projects")
-    return {
-        "projects": [
-            {"projectNumber": str(10**11 + number), "projectId": project, "name": project, "lifecycleState": "ACTIVE"}
-            for number, project in enumerate(cloud.projects())
-        ]
-    }
 
 
 def zones_get(cloud: Cloud, call: Call) -> Json:
@@ -32,20 +16,67 @@ def zones_get(cloud: Cloud, call: Call) -> Json:
 
 
 def zones_list(cloud: Cloud, call: Call) -> Json:
-    return _list_response(
+    return list_response(
         call, "compute#zoneList", [_zone(call.project, zone) for zone in zones_of(cloud, call.project)]
     )
 
 
+def regions_get(cloud: Cloud, call: Call) -> Json:
+    region = call.names["region"]
+    if region not in _regions(cloud, call):
+        raise not_found(call.path)
+    return _region(cloud, call.project, region)
+
+
 def regions_list(cloud: Cloud, call: Call) -> Json:
-    regions = sorted({zone.rpartition("-")[0] for zone in zones_of(cloud, call.project)})
-    return _list_response(call, "compute#regionList", [_region(cloud, call.project, region) for region in regions])
+    found = [_region(cloud, call.project, region) for region in _regions(cloud, call)]
+    return list_response(call, "compute#regionList", found)
 
 
-def firewalls_list(cloud: Cloud, call: Call) -> Json:
+def stored_get(cloud: Cloud, call: Call) -> Json:
+    """A network, a subnetwork, a router, a firewall rule, an address."""
+    for resource in _stored(cloud, call):
+        if resource["name"] == call.names["name"]:
+            return resource
+    raise not_found(call.path)
+
+
+def stored_list(cloud: Cloud, call: Call) -> Json:
+    return list_response(call, f"compute#{_singular(_collection(call))}List", _stored(cloud, call))
+
+
+def stored_aggregated_list(cloud: Cloud, call: Call) -> Json:
+    test = filters.parse(call.query.get("filter", ""))
+    collection = _collection(call)
+    scopes: Json = {}
+    for region in _regions(cloud, call):
+        found = [each for each in _stored(cloud, call) if _is_in(each, region) and test(each)]
+        scopes[f"regions/{region}"] = {collection: found} if found else no_results_warning(region, "regions")
+    kind = _singular(collection)
+    return page(call, f"compute#{kind}AggregatedList", []) | {"items": scopes}
+
+
+def _collection(call: Call) -> str:
+    return call.method_id.split(".")[1]
+
+
+def _singular(collection: str) -> str:
+    return collection.removesuffix("es") if collection == "addresses" else collection.removesuffix("s")
+
+
+def _stored(cloud: Cloud, call: Call) -> list[Json]:
+    region = call.names.get("region", "")
     with cloud.changed:
-        rules = [dict(rule) for rule in cloud.firewalls[call.project]]
-    return _list_response(call, "compute#firewallList", rules)
+        resources = [dict(each) for each in cloud.networks[call.project][_collection(call)]]
+    return [each for each in resources if not region or _is_in(each, region)]
+
+
+def _is_in(resource: Json, region: str) -> bool:
+    return str(resource["region"]).endswith(f"/regions/{region}")
+
+
+def _regions(cloud: Cloud, call: Call) -> list[str]:
+    return sorted({offers.region_of(zone) for zone in zones_of(cloud, call.project)})
 
 
 def images_get(cloud: Cloud, call: Call) -> Json:
@@ -65,7 +96,7 @@ def offers_get(cloud: Cloud, call: Call) -> Json:
 
 
 def offers_list(cloud: Cloud, call: Call) -> Json:
-    return _list_response(call, f"compute#{_offered_kind(call)}List", _offered(call, call.zone))
+    return list_response(call, f"compute#{_offered_kind(call)}List", _offered(call, call.zone))
 
 
 def offers_aggregated_list(cloud: Cloud, call: Call) -> Json:
@@ -122,19 +153,20 @@ def _machine_type(offered: offers.MachineType) -> Json:
     } | ({"accelerators": gpus} if gpus else {})
 
 
-def _list_response(call: Call, kind: str, resources: Sequence[Json]) -> Json:
-    test = filters.parse(call.query.get("filter", ""))
-    return page(call, kind, [resource for resource in resources if test(resource)])
-
-
 def _zone(project: str, zone: str) -> Json:
     region = f"{BASE}projects/{project}/regions/{zone.rpartition('-')[0]}"
     return _place("zone", project, zone) | {"region": region}
 
 
 def _region(cloud: Cloud, project: str, region: str) -> Json:
-    zones = [zone for zone in zones_of(cloud, project) if zone.rpartition("-")[0] == region]
-    return _place("region", project, region) | {"zones": [f"{BASE}projects/{project}/zones/{zone}" for zone in zones]}
+    zones = [zone for zone in zones_of(cloud, project) if offers.region_of(zone) == region]
+    with cloud.changed:
+        instances = [instance for instance in cloud.instances if instance.vm.project == project]
+        quotas = quotas_as_json(instances, cloud.quota_limits, region)
+    return _place("region", project, region) | {
+        "quotas": quotas,
+        "zones": [f"{BASE}projects/{project}/zones/{zone}" for zone in zones],
+    }
 
 
 def _place(kind: str, project: str, name: str) -> Json:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from . import offers
-from .api_errors import ApiError, act_as_forbidden, already_exists, forbidden, invalid, not_found
+from .api_errors import ApiError, act_as_forbidden, already_exists, forbidden, invalid, not_found, not_ready
 from .disks import EmulatedDisk, find_image, image_resource
 from .operations import BASE
 from .request import Call, parse_metadata
@@ -47,11 +47,11 @@ def read_instance(cloud: Cloud, call: Call) -> NewInstance:
     labels = body.get("labels", {})
     check_labels(labels)
     metadata, _ = parse_metadata(body.get("metadata"))
-    interface = _interface(body)
+    interface = _interface(cloud, call, body)
     accounts = [_service_account(call.project, account) for account in body.get("serviceAccounts", [])]
     for permission, where in _needed_permissions(body, interface, accounts):
         if not cloud.permits(permission):
-            raise forbidden(permission, where.format(project=call.project, zone=call.zone, name=name))
+            raise forbidden(permission, _filled_in(where, call, name))
     if accounts and not cloud.permits("iam.serviceAccounts.actAs"):
         raise act_as_forbidden(accounts[0]["email"])
     attached = list(_disks(cloud, call, body, name))
@@ -73,13 +73,13 @@ def read_instance(cloud: Cloud, call: Call) -> NewInstance:
         status="PROVISIONING",
         labels=labels,
         metadata=metadata,
-        network=_last(interface.get("network", "default")),
-        subnetwork=_last(interface.get("subnetwork", "default")),
+        network=interface["network"],
+        subnetwork=interface["subnetwork"],
         external=bool(interface.get("accessConfigs")),
         service_account=accounts[0]["email"] if accounts else "",
         spot=scheduling["provisioningModel"] == "SPOT",
         machine_type=machine_type.name,
-        accelerator=_last(accelerators[0]["acceleratorType"]) if accelerators else "",
+        accelerator=last_segment(accelerators[0]["acceleratorType"]) if accelerators else "",
         content=attached[0][1].content,
     )
     return NewInstance(vm, parts, tuple(disk for given, disk in attached if "initializeParams" in given), valid_for_s)
@@ -105,7 +105,7 @@ def check_labels(labels: Json) -> None:
 
 
 def _machine_type(zone: str, url: str) -> offers.MachineType:
-    name = _last(url)
+    name = last_segment(url)
     for offered in offers.machine_types(zone):
         if offered.name == name and url.endswith(f"zones/{zone}/machineTypes/{name}"):
             return offered
@@ -117,7 +117,9 @@ def _machine_type(zone: str, url: str) -> offers.MachineType:
 
 def _accelerators(call: Call, body: Json, machine_type: offers.MachineType) -> list[Json]:
     where = f"projects/{call.project}/zones/{call.zone}/acceleratorTypes"
-    found = [(_last(each["acceleratorType"]), each["acceleratorCount"]) for each in body.get("guestAccelerators", [])]
+    found = [
+        (last_segment(each["acceleratorType"]), each["acceleratorCount"]) for each in body.get("guestAccelerators", [])
+    ]
     if not found and machine_type.gpu:
         found = [(machine_type.gpu, machine_type.gpus)]
     for name, _ in found:
@@ -169,13 +171,24 @@ def _valid_for_s(body: Json, scheduling: Json) -> int:
     return seconds
 
 
-def _interface(body: Json) -> Json:
+def _interface(cloud: Cloud, call: Call, body: Json) -> Json:
+    """The first one, with the short names of its network and its subnetwork."""
     interfaces = body.get("networkInterfaces", [])
     if not interfaces:
         raise invalid(
             "Invalid value for field 'resource.networkInterfaces': ''. At least one network interface is required."
         )
-    return dict(interfaces[0])
+    interface = dict(interfaces[0])
+    region = offers.region_of(call.zone)
+    known = cloud.networks[call.project]
+    network = last_segment(interface.get("network", "default"))
+    subnetwork = last_segment(interface.get("subnetwork", network))
+    for found in known["subnetworks"]:
+        if found["region"].endswith(f"/{region}") and found["name"] == subnetwork:
+            return interface | {"network": last_segment(found["network"]), "subnetwork": subnetwork}
+    if "subnetwork" in interface:
+        raise not_found(f"projects/{call.project}/regions/{region}/subnetworks/{subnetwork}")
+    raise not_found(f"projects/{call.project}/global/networks/{network}")
 
 
 def _service_account(project: str, given: Json) -> Json:
@@ -185,10 +198,14 @@ def _service_account(project: str, given: Json) -> Json:
     return {"email": email, "scopes": list(given.get("scopes", []))}
 
 
+def _filled_in(resource: str, call: Call, name: str) -> str:
+    return resource.format(project=call.project, zone=call.zone, region=offers.region_of(call.zone), name=name)
+
+
 def _needed_permissions(body: Json, interface: Json, accounts: list[Json]) -> Iterator[tuple[str, str]]:
     """(permission, resource), besides ``compute.instances.create``."""
     instance = "projects/{project}/zones/{zone}/instances/{name}"
-    subnetwork = "projects/{project}/regions/REGION/subnetworks/" + _last(interface.get("subnetwork", "default"))
+    subnetwork = "projects/{project}/regions/{region}/subnetworks/" + interface["subnetwork"]
     if any("initializeParams" in disk for disk in body.get("disks", [])):
         yield "compute.disks.create", "projects/{project}/zones/{zone}/disks/{name}"
     yield "compute.subnetworks.use", subnetwork
@@ -208,7 +225,7 @@ def _disks(cloud: Cloud, call: Call, body: Json, name: str) -> Iterator[tuple[Js
         raise invalid("Invalid value for field 'resource.disks': ''. Boot disk must be specified.")
     for index, disk in enumerate(given):
         if "initializeParams" not in disk:
-            yield disk, cloud.disk(call.project, call.zone, _last(disk.get("source", "")))
+            yield disk, cloud.disk(call.project, call.zone, last_segment(disk.get("source", "")))
             continue
         params = disk["initializeParams"]
         disk_name = params.get("diskName") or (name if index == 0 else f"{name}-{index}")
@@ -216,37 +233,44 @@ def _disks(cloud: Cloud, call: Call, body: Json, name: str) -> Iterator[tuple[Js
 
 
 def make_disk(cloud: Cloud, call: Call, name: str, given: Json, field: str) -> EmulatedDisk:
-    """A disk that is not in the cloud yet, from ``sourceImage`` or nothing. ``field``: of ``given`` in the request.
+    """A disk that is not in the cloud yet, of an image, a snapshot or nothing. ``field``: of ``given`` in the request.
 
     Raises ``ApiError``.
     """
     check_name(f"{field}.diskName", name)
-    image = given.get("sourceImage", "")
-    source, content, least_gb = _image_source(call.project, image, field) if image else ("", "", 10)
+    source, content, least_gb = _source(cloud, call.project, given, field)
     size_gb = int(given.get("diskSizeGb") or given.get("sizeGb") or least_gb)
     if size_gb < least_gb:
         raise invalid(
             f"Invalid value for field '{field}.diskSizeGb': '{size_gb}'. Requested disk size cannot be smaller than "
             f"the image size ({least_gb} GB)"
         )
-    kind = _last(given.get("diskType") or given.get("type") or "pd-standard")
+    kind = last_segment(given.get("diskType") or given.get("type") or "pd-standard")
     disk = EmulatedDisk(call.project, call.zone, name, size_gb, kind, source, content, given.get("labels", {}))
     if any(other.resource == disk.resource for other in cloud.disks):
         raise already_exists(disk.resource)
     return disk
 
 
-def _image_source(project: str, url: str, field: str) -> tuple[str, str, int]:
-    """(resource, content, size in GB) of ``projects/P/global/images/[family/]I``, of which P can be left out."""
-    match = re.search(r"(?:projects/([^/]+)/)?global/images/(family/)?([^/]+)$", url)
+def _source(cloud: Cloud, project: str, given: Json, field: str) -> tuple[str, str, int]:
+    """(resource, content, size in GB) of the image or the snapshot that ``given`` names; the owner can be left out."""
+    if not given.get("sourceImage") and not given.get("sourceSnapshot"):
+        return "", "", 10
+    url = given.get("sourceImage") or given["sourceSnapshot"]
+    match = re.search(r"(?:projects/([^/]+)/)?global/(images|snapshots)/(family/)?([^/]+)$", url)
     if match is None:
         raise invalid(f"Invalid value for field '{field}.sourceImage': '{url}'. The URL is malformed.")
-    owner, family, name = match.groups()
+    owner, kind, family, name = match.groups()
+    if kind == "snapshots":
+        snapshot = cloud.snapshot(owner or project, name)
+        if snapshot.status != "READY":
+            raise not_ready(snapshot.resource)
+        return snapshot.resource, snapshot.disk.content, snapshot.disk.size_gb
     image = find_image(owner or project, name, name if family else "")
     if image is None:
         raise not_found(f"projects/{owner or project}/global/images/{family or ''}{name}")
     return image_resource(image), "", image.size_gb
 
 
-def _last(url: str) -> str:
+def last_segment(url: str) -> str:
     return url.rpartition("/")[2]

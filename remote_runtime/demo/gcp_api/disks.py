@@ -1,8 +1,8 @@
-"""Persistent disks, and the images that they are made from."""
+"""Persistent disks, their snapshots, and the images that they are made from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .offers import IMAGES, Image
@@ -27,6 +27,7 @@ class EmulatedDisk:
     labels: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id())
     created: str = field(default_factory=lambda: timestamp())
+    status: str = "READY"
 
     def __post_init__(self) -> None:
         self.content = self.content or self.id
@@ -53,6 +54,64 @@ class EmulatedDisk:
             "interface": given.get("interface", "SCSI"),
             "diskSizeGb": str(self.size_gb),
         }
+
+    def as_json(self, users: Sequence[str]) -> Json:
+        """``users``: the instances that it is attached to."""
+        zone_url = f"{BASE}projects/{self.project}/zones/{self.zone}"
+        answer: Json = {
+            "kind": "compute#disk",
+            "id": self.id,
+            "creationTimestamp": self.created,
+            "name": self.name,
+            "sizeGb": str(self.size_gb),
+            "zone": zone_url,
+            "status": self.status,
+            "type": f"{zone_url}/diskTypes/{self.type}",
+            "labelFingerprint": "42WmSpB8rSM=",
+            "physicalBlockSizeBytes": "4096",
+            "selfLink": self.url,
+        }
+        answer |= {"labels": dict(self.labels)} if self.labels else {}
+        answer |= {"users": [BASE + user for user in users]} if users else {}
+        if self.source:
+            answer["sourceSnapshot" if "/snapshots/" in self.source else "sourceImage"] = BASE + self.source
+        return answer
+
+
+@dataclass
+class EmulatedSnapshot:
+    """What was on ``disk`` when it was made."""
+
+    project: str
+    name: str
+    disk: EmulatedDisk
+    labels: Mapping[str, str] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: new_id())
+    created: str = field(default_factory=lambda: timestamp())
+    status: str = "CREATING"
+
+    @property
+    def resource(self) -> str:
+        return f"projects/{self.project}/global/snapshots/{self.name}"
+
+    def as_json(self) -> Json:
+        answer: Json = {
+            "kind": "compute#snapshot",
+            "id": self.id,
+            "creationTimestamp": self.created,
+            "name": self.name,
+            "status": self.status,
+            "sourceDisk": self.disk.url,
+            "sourceDiskId": self.disk.id,
+            "diskSizeGb": str(self.disk.size_gb),
+            "storageBytes": str(self.disk.size_gb * 2**27),
+            "storageBytesStatus": "UP_TO_DATE",
+            "storageLocations": [self.disk.zone.partition("-")[0]],
+            "labelFingerprint": "42WmSpB8rSM=",
+            "snapshotType": "STANDARD",
+            "selfLink": BASE + self.resource,
+        }
+        return answer | ({"labels": dict(self.labels)} if self.labels else {})
 
 
 def find_image(project: str, name: str, family: str = "") -> Image | None:
@@ -82,5 +141,6 @@ def image_as_json(image: Image) -> Json:
         "archiveSizeBytes": str(image.size_gb * 2**28),
         "diskSizeGb": str(image.size_gb),
         "architecture": "X86_64",
+        "licenses": [f"{BASE}projects/{image.project}/global/licenses/{image.family}"],
         "selfLink": BASE + image_resource(image),
     }

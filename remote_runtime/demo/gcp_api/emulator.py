@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
-from . import catalogue, methods, os_login
+from . import methods, os_login, services
 from .api_errors import ApiError
 from .http_server import LoopbackServer
 from .state import Cloud, GuestFactory
@@ -25,7 +25,7 @@ class ComputeEmulator:
             # gcloud: CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE=emulator.endpoint CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true
 
     ``endpoint`` ends with ``/compute/v1/`` and is what gcloud and ``machine.json`` use; ``root`` is the part before.
-    OS Login is there too: CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN=emulator.os_login_endpoint.
+    OS Login and other APIs are there too: CLOUDSDK_API_ENDPOINT_OVERRIDES_OSLOGIN=emulator.os_login_endpoint.
     A project exists if a ``Vm`` or ``project_metadata`` names it. A ``Vm`` is TERMINATED unless it says otherwise, and
     guest attributes are on unless its ``metadata`` is given. ``guest_factory``: see ``Cloud``.
 
@@ -87,8 +87,8 @@ class ComputeEmulator:
         self, http_method: str, path: str, query: Mapping[str, str], body: Json | None
     ) -> tuple[str, Callable[[], Json]]:
         """The method's id and a function that returns its answer. Both raise ``ApiError``."""
-        if (http_method, path) == ("GET", catalogue.PROJECTS_PATH):
-            return "", partial(catalogue.list_projects, self.cloud)
+        if found := services.find_method(self.cloud, http_method, path, query, body):
+            return found
         if path.startswith("v1/users/"):
             return os_login.find_method(self.cloud.os_login, http_method, path, query, body)
         method, call = methods.find_method(http_method, path, query, body)
@@ -105,6 +105,5 @@ class ComputeEmulator:
             status, answer = 200, respond()
         except ApiError as error:
             status, answer = error.status, error.as_json()
-        if path != catalogue.PROJECTS_PATH:
-            self.exchanges.append(Exchange(http_method, path, dict(query), body, status, answer, method_id))
+        self.exchanges.append(Exchange(http_method, path, dict(query), body, status, answer, method_id))
         return status, answer

@@ -7,7 +7,7 @@ import json
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -136,7 +136,7 @@ class _JsonHandler(BaseHTTPRequestHandler):
         prefix, path = self.server.prefix, unquote(url.path)
         if not path.startswith(f"{prefix}/"):
             raise ApiError(404, "notFound", "The requested URL was not found on this server.")
-        return path[len(prefix) + 1 :], dict(parse_qsl(url.query, keep_blank_values=True))
+        return path[len(prefix) + 1 :], _joined(parse_qsl(url.query, keep_blank_values=True))
 
     def _body(self) -> Json | None:
         if self.command not in ("POST", "PATCH"):
@@ -159,3 +159,11 @@ class _JsonHandler(BaseHTTPRequestHandler):
         if not isinstance(body, dict):
             raise ApiError(400, "parseError", "Parse Error")
         return body
+
+
+def _joined(parameters: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The values of a parameter that is repeated are joined by commas."""
+    found: dict[str, str] = {}
+    for name, value in parameters:
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found

@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from .disks import EmulatedDisk
 from .offers import region_of
@@ -135,16 +135,17 @@ def metadata_as_json(metadata: Mapping[str, str], fingerprint: str) -> Json:
     return answer
 
 
-def default_parts(vm: Vm, disk: EmulatedDisk) -> Json:
-    """Of an instance that exists when the emulator starts."""
+def default_parts(vm: Vm, disks: Sequence[EmulatedDisk]) -> Json:
+    """Of an instance that exists when the emulator starts. ``disks``: the boot disk, and others."""
+    boot = {"boot": True, "autoDelete": True, "deviceName": vm.name}
     zone_url = f"{BASE}projects/{vm.project}/zones/{vm.zone}"
     parts: Json = {
         "description": "",
         "tags": {"fingerprint": "42WmSpB8rSM="},
         "scheduling": _scheduling(spot=vm.spot),
         "disks": [
-            disk.attachment({"boot": True, "autoDelete": True, "deviceName": vm.name}, 0),
-            *(_local_ssd(number) for number in range(vm.local_ssds)),
+            *(disk.attachment({} if index else boot, index) for index, disk in enumerate(disks)),
+            *(_local_ssd(number, len(disks) + number) for number in range(vm.local_ssds)),
         ],
         "deletionProtection": False,
     }
@@ -167,13 +168,13 @@ def _scheduling(*, spot: bool) -> Json:
     return common | ({"instanceTerminationAction": "STOP"} if spot else {})
 
 
-def _local_ssd(number: int) -> Json:
+def _local_ssd(number: int, index: int) -> Json:
     return {
         "kind": "compute#attachedDisk",
         "type": "SCRATCH",
         "mode": "READ_WRITE",
         "deviceName": f"local-ssd-{number}",
-        "index": 1 + number,
+        "index": index,
         "boot": False,
         "autoDelete": True,
         "interface": "NVME",

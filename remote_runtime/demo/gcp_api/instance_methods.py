@@ -125,7 +125,7 @@ def serial_output(name: str, boots: int, boot_log: str = "") -> str:
 def get_effective_firewalls(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         _instance(cloud, call)
-        answer: Json = {"firewalls": [dict(rule) for rule in cloud.firewalls[call.project]]}
+        answer: Json = {"firewalls": [dict(rule) for rule in cloud.networks[call.project]["firewalls"]]}
         policies = [dict(policy) for policy in cloud.firewall_policies]
     return answer | ({"firewallPolicys": policies} if policies else {})
 

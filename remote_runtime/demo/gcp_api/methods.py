@@ -6,19 +6,25 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import catalogue, filters
+from . import advice, catalogue, disk_methods, filters
 from . import instance_methods as instances
 from .api_errors import ApiError, forbidden, invalid, not_found
 from .offers import IMAGE_PROJECTS
 from .operations import BASE
 from .power import CHANGES
+from .quotas import quotas_as_json
 from .request import Call, page, parse_metadata, zones_of
 from .state import PROJECT_ID, Cloud
 from .values import Json
 
 MethodHandler = Callable[[Cloud, Call], Json]
 # Permissions that are not named after their method.
-_PERMISSIONS = {"instances.insert": "compute.instances.create", "instances.testIamPermissions": ""}
+_PERMISSIONS = {
+    "instances.insert": "compute.instances.create",
+    "instances.testIamPermissions": "",
+    "disks.insert": "compute.disks.create",
+    "snapshots.insert": "compute.snapshots.create",
+}
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def handle(cloud: Cloud, method: ComputeMethod, call: Call) -> Json:
     if not cloud.permits(method.permission):
         resource = "/".join(call.path.split("/")[: 6 if call.zone else 2])
         raise forbidden(method.permission, resource)
+    cloud.admit(method.id)
     if call.project not in cloud.projects() and not (
         method.id.startswith("images.") and call.project in IMAGE_PROJECTS
     ):
@@ -96,6 +103,9 @@ def _zone_operations_list(cloud: Cloud, call: Call) -> Json:
 
 
 def _projects_get(cloud: Cloud, call: Call) -> Json:
+    with cloud.changed:
+        instances = [instance for instance in cloud.instances if instance.vm.project == call.project]
+        quotas = quotas_as_json(instances, cloud.quota_limits, "")
     return {
         "kind": "compute#project",
         "id": PROJECT_ID,
@@ -105,6 +115,7 @@ def _projects_get(cloud: Cloud, call: Call) -> Json:
         "selfLink": f"{BASE}projects/{call.project}",
         "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
         "defaultNetworkTier": "PREMIUM",
+        "quotas": quotas,
     }
 
 
@@ -119,6 +130,12 @@ _INSTANCE = f"{_ZONE}/instances/{{instance}}"
 _OPERATION = f"{_ZONE}/operations/{{operation}}"
 _GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 
+_REGION = f"{_PROJECT}/regions/{{region}}"
+_DISK = f"{_ZONE}/disks/{{disk}}"
+_SNAPSHOT = f"{_PROJECT}/global/snapshots/{{snapshot}}"
+_NETWORKS = {"networks": "global", "firewalls": "global"} | dict.fromkeys(
+    ("subnetworks", "routers", "addresses"), "regions/{region}"
+)
 _OFFER_METHODS = (
     ("aggregatedList", "projects/{{project}}/aggregated/{kind}", catalogue.offers_aggregated_list),
     ("list", "projects/{{project}}/zones/{{zone}}/{kind}", catalogue.offers_list),
@@ -133,8 +150,32 @@ METHODS: tuple[ComputeMethod, ...] = (
         f"{_PROJECT}/setCommonInstanceMetadata",
         _set_common_instance_metadata,
     ),
-    ComputeMethod("firewalls.list", "GET", f"{_PROJECT}/global/firewalls", catalogue.firewalls_list),
     ComputeMethod("regions.list", "GET", f"{_PROJECT}/regions", catalogue.regions_list),
+    ComputeMethod("regions.get", "GET", _REGION, catalogue.regions_get),
+    *(
+        ComputeMethod(f"{kind}.{verb}", "GET", f"{_PROJECT}/{scope}/{kind}{name}", handler)
+        for kind, scope in _NETWORKS.items()
+        for verb, name, handler in (("list", "", catalogue.stored_list), ("get", "/{name}", catalogue.stored_get))
+    ),
+    *(
+        ComputeMethod(
+            f"{kind}.aggregatedList", "GET", f"{_PROJECT}/aggregated/{kind}", catalogue.stored_aggregated_list
+        )
+        for kind, scope in _NETWORKS.items()
+        if scope != "global"
+    ),
+    ComputeMethod("advice.capacity", "POST", f"{_REGION}/advice/capacity", advice.capacity),
+    ComputeMethod("advice.capacityHistory", "POST", f"{_REGION}/advice/capacityHistory", advice.capacity_history),
+    ComputeMethod("disks.aggregatedList", "GET", f"{_PROJECT}/aggregated/disks", disk_methods.aggregated_list),
+    ComputeMethod("disks.list", "GET", f"{_ZONE}/disks", disk_methods.list_),
+    ComputeMethod("disks.insert", "POST", f"{_ZONE}/disks", disk_methods.insert),
+    ComputeMethod("disks.get", "GET", _DISK, disk_methods.get),
+    ComputeMethod("disks.delete", "DELETE", _DISK, disk_methods.delete),
+    ComputeMethod("disks.createSnapshot", "POST", f"{_DISK}/createSnapshot", disk_methods.create_snapshot),
+    ComputeMethod("snapshots.list", "GET", f"{_PROJECT}/global/snapshots", disk_methods.snapshots_list),
+    ComputeMethod("snapshots.insert", "POST", f"{_PROJECT}/global/snapshots", disk_methods.snapshots_insert),
+    ComputeMethod("snapshots.get", "GET", _SNAPSHOT, disk_methods.snapshots_get),
+    ComputeMethod("snapshots.delete", "DELETE", _SNAPSHOT, disk_methods.snapshots_delete),
     ComputeMethod("images.getFromFamily", "GET", f"{_PROJECT}/global/images/family/{{family}}", catalogue.images_get),
     ComputeMethod("images.get", "GET", f"{_PROJECT}/global/images/{{image}}", catalogue.images_get),
     *(

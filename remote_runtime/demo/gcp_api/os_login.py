@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from .api_errors import ApiError
+from .api_errors import RpcError
 from .values import Json
 
 
@@ -76,13 +76,6 @@ class OsLogin:
         if found is None:
             raise RpcError(404, "NOT_FOUND", "The SSH key was not found.")
         return found
-
-
-class RpcError(ApiError):
-    """In the format of Google's newer APIs."""
-
-    def as_json(self) -> Json:
-        return {"error": {"code": self.status, "message": self.message, "status": self.reason}}
 
 
 def fingerprint(key: str) -> str:

@@ -71,14 +71,16 @@ class Power:
             self.set_status(instance, change.transitional[0])
             self._threads.spawn(lambda: self._work(change, instance, operation, before))
 
-    def finish_after(self, seconds: float, operation: Operation) -> None:
-        """Completes an operation that changes no status."""
+    def finish_after(self, seconds: float, operation: Operation, at_end: Callable[[], None] = lambda: None) -> None:
+        """Completes an operation that changes no status; ``at_end``: what it does."""
 
         def work() -> None:
             if self._threads.sleep(self._delays.queue_s):
                 operation.start()
-                self._threads.sleep(seconds)
-                self.finish(operation)
+                if self._threads.sleep(seconds):
+                    with self._changed:
+                        at_end()
+                        self.finish(operation)
 
         self._threads.spawn(work)
 

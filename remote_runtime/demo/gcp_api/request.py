@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from . import filters
 from .api_errors import invalid
 from .offers import ZONES
 from .operations import BASE
@@ -51,6 +52,12 @@ def page(call: Call, kind: str, resources: Sequence[Json]) -> Json:
     return answer
 
 
+def list_response(call: Call, kind: str, resources: Sequence[Json]) -> Json:
+    """The page of those of ``resources`` that the filter finds."""
+    test = filters.parse(call.query.get("filter", ""))
+    return page(call, kind, [resource for resource in resources if test(resource)])
+
+
 def parse_metadata(body: Json | None) -> tuple[dict[str, str], str]:
     """The items and the fingerprint of a request that writes metadata. Raises ``ApiError`` 400.
 
@@ -73,15 +80,17 @@ def zones_of(cloud: Cloud, project: str) -> list[str]:
     return sorted({*ZONES, *used})
 
 
-def no_results_warning(zone: str) -> Json:
-    return _warning(zone, "NO_RESULTS_ON_PAGE", f"There are no results for scope 'zones/{zone}' on this page.")
+def no_results_warning(place: str, kind: str = "zones") -> Json:
+    """The scope of an aggregated list for a zone or a region without results."""
+    text = f"There are no results for scope '{kind}/{place}' on this page."
+    return _warning(f"{kind}/{place}", "NO_RESULTS_ON_PAGE", text)
 
 
 def unreachable_warning(zone: str) -> Json:
     """The scope of an aggregated list for a zone that does not answer."""
-    return _warning(zone, "UNREACHABLE", f"The zone 'zones/{zone}' cannot be reached.")
+    return _warning(f"zones/{zone}", "UNREACHABLE", f"The zone 'zones/{zone}' cannot be reached.")
 
 
-def _warning(zone: str, code: str, message: str) -> Json:
-    data = [{"key": "scope", "value": f"zones/{zone}"}]
+def _warning(scope: str, code: str, message: str) -> Json:
+    data = [{"key": "scope", "value": scope}]
     return {"warning": {"code": code, "message": message, "data": data}}

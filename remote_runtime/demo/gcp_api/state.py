@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from . import quotas
 from .api_errors import not_found, stale_fingerprint
-from .disks import EmulatedDisk
+from .conditions import Conditions
+from .disks import EmulatedDisk, EmulatedSnapshot
 from .faults import Fault, OperationFault, RequestFault, no_capacity
 from .guest_agent import authorized_keys
 from .instance import EmulatedInstance, default_parts, metadata_as_json, metadata_fingerprint
 from .lifetimes import Lifetimes
-from .operations import BASE, Operation, new_id, timestamp
+from .networks import default_resources
+from .operations import Operation
 from .os_login import OsLogin
 from .power import CHANGES, Power, WorkerThreads
 from .values import Delays, Json, Vm
@@ -23,15 +25,12 @@ USER = "demo@example.com"
 GuestFactory = Callable[[Vm], Vm]
 
 
-class Cloud:
+class Cloud(Conditions):
     """Everything is guarded by ``changed``, which is notified at each change. ``close`` ends all work in progress.
 
-    ``firewalls``: project → rules of its network; ``firewall_policies``: rules for all projects.
-    ``unreachable_zones``: zones that do not answer. ``exhausted``: zones without capacity, for a start as for an
-    ``insert`` → how they say so (``no_capacity``). ``capacity_after_s``: zone → how long FLEX_START has to wait there.
-    ``quota_limits``: other limits than ``quotas`` has. ``quota_refuses_requests``: a request over quota is refused, and
-    not its operation. ``answers``: to requests with an id (path, id). ``guest_factory`` is called with each VM that is
-    created, when it is about to run, and returns it with its guest.
+    ``networks``: project → collection (``firewalls``, ``routers``, …) → resources. ``answers``: to requests with an id
+    (path, id). ``guest_factory`` is called with each VM that is created, when it is about to run, and returns it with
+    its guest.
     """
 
     def __init__(
@@ -41,20 +40,16 @@ class Cloud:
         delays: Delays,
         guest_factory: GuestFactory | None = None,
     ) -> None:
+        super().__init__()
         self._threads = WorkerThreads()
         self.changed = self._threads.changed
         self.delays = delays
-        self.project_metadata = {project: dict(items) for project, items in project_metadata.items()}
-        self.unreachable_zones: set[str] = set()
-        self.firewalls: dict[str, list[Json]] = {}
-        self.firewall_policies: list[Json] = []
+        self.project_metadata: dict[str, dict[str, str]] = {}
+        self.networks: dict[str, dict[str, list[Json]]] = {}
         self.os_login = OsLogin(self.changed)
         self.instances: list[EmulatedInstance] = []
         self.disks: list[EmulatedDisk] = []
-        self.exhausted: dict[str, str] = {}
-        self.quota_limits: dict[tuple[str, str], float] = {}
-        self.quota_refuses_requests = False
-        self.capacity_after_s: dict[str, float] = {}
+        self.snapshots: list[EmulatedSnapshot] = []
         self.answers: dict[tuple[str, str], Json] = {}
         self._operations: list[Operation] = []
         self._power = Power(self._threads, delays, self.guest_attributes_enabled, self.on_start)
@@ -68,12 +63,10 @@ class Cloud:
             guest_factory or (lambda vm: vm),
             self._on_created,
         )
+        for project, items in project_metadata.items():
+            self._add_project(project, items)
         for vm in vms:
             self.add(vm)
-
-    def permits(self, permission: str) -> bool:
-        """Whether the caller has this IAM permission."""
-        return True
 
     def projects(self) -> list[str]:
         return list(self.project_metadata)
@@ -94,6 +87,23 @@ class Cloud:
                 if (disk.project, disk.zone) == (project, zone) and name in (disk.name, disk.id):
                     return disk
         raise not_found(f"projects/{project}/zones/{zone}/disks/{name}")
+
+    def snapshot(self, project: str, name: str) -> EmulatedSnapshot:
+        """Raises ``ApiError`` 404."""
+        with self.changed:
+            for snapshot in self.snapshots:
+                if snapshot.project == project and name in (snapshot.name, snapshot.id):
+                    return snapshot
+        raise not_found(f"projects/{project}/global/snapshots/{name}")
+
+    def users_of(self, disk: EmulatedDisk) -> list[EmulatedInstance]:
+        """The instances that ``disk`` is attached to."""
+        with self.changed:
+            return [
+                instance
+                for instance in self.instances
+                if disk.url in [attached.get("source") for attached in instance.parts["disks"]]
+            ]
 
     def operation(self, project: str, zone: str, name_or_id: str) -> Operation:
         """Raises ``ApiError`` 404."""
@@ -144,11 +154,20 @@ class Cloud:
             self._lifetimes.delete(instance, operation)
             return operation
 
-    def fault(self, verb: str, instance: EmulatedInstance) -> Fault | None:
+    def start(
+        self, verb: str, operation: Operation, at_end: Callable[[], None], at_failure: Callable[[], None] = lambda: None
+    ) -> None:
+        """Begins ``operation`` on a disk or a snapshot; ``verb``: such as ``disks.insert``. Raises ``ApiError``."""
+        with self.changed:
+            operation.fault = self._checked(self.fault(verb))
+            self._operations.append(operation)
+            self._power.finish_after(self.delays.disk_s, operation, at_failure if operation.fault else at_end)
+
+    def fault(self, verb: str, instance: EmulatedInstance | None = None) -> Fault | None:
         """What ``verb`` fails with: a zone without capacity, or a quota."""
-        vm = instance.vm
-        if verb not in ("insert", "start", "resume"):
+        if instance is None or verb not in ("insert", "start", "resume"):
             return None
+        vm = instance.vm
         others = [other for other in self.instances if other.vm.project == vm.project]
         over = quotas.exceeded(instance, others, self.quota_limits, refuses_request=self.quota_refuses_requests)
         if over is None and vm.zone in self.exhausted:
@@ -194,15 +213,19 @@ class Cloud:
 
     def add(self, vm: Vm) -> None:
         """Adds an instance."""
-        disk = EmulatedDisk(vm.project, vm.zone, vm.name, content=vm.content)
-        instance = EmulatedInstance(vm, default_parts(vm, disk))
-        self.disks.append(disk)
+        boot_disk = EmulatedDisk(vm.project, vm.zone, vm.name, content=vm.content)
+        disks = [boot_disk, *(EmulatedDisk(vm.project, vm.zone, name) for name in vm.data_disks)]
+        instance = EmulatedInstance(vm, default_parts(vm, disks))
+        self.disks.extend(disks)
         self.instances.append(instance)
-        self.project_metadata.setdefault(vm.project, {})
-        self.firewalls.setdefault(vm.project, default_firewalls(vm.project))
+        self._add_project(vm.project, {})
         if instance.status == "RUNNING":
             self._power.boot(instance, 0.0)
         self._start_agent(instance)
+
+    def _add_project(self, project: str, metadata: Mapping[str, str]) -> None:
+        self.project_metadata.setdefault(project, dict(metadata))
+        self.networks.setdefault(project, default_resources(project))
 
     def on_start(self, instance: EmulatedInstance) -> None:
         """Is called when ``instance`` has become RUNNING. The caller holds the lock."""
@@ -242,33 +265,3 @@ class Cloud:
         operation = Operation(kind, vm.project, vm.zone, instance.resource, instance.id, user)
         self._operations.append(operation)
         return operation
-
-
-def default_firewalls(project: str) -> list[Json]:
-    return [
-        firewall_rule(project, "default-allow-ssh", "0.0.0.0/0", ports=("22",)),
-        firewall_rule(project, "default-allow-rdp", "0.0.0.0/0", ports=("3389",)),
-        firewall_rule(project, "default-allow-internal", "10.128.0.0/9", ports=("0-65535",)),
-    ]
-
-
-def firewall_rule(
-    project: str, name: str, *sources: str, ports: tuple[str, ...] = ("22",), allow: bool = True, priority: int = 65534
-) -> Json:
-    """An ingress rule for TCP."""
-    path = f"projects/{project}/global/firewalls/{name}"
-    return {
-        "kind": "compute#firewall",
-        "id": new_id(),
-        "creationTimestamp": timestamp(),
-        "name": name,
-        "description": "",
-        "network": f"{BASE}projects/{project}/global/networks/default",
-        "priority": priority,
-        "direction": "INGRESS",
-        "sourceRanges": list(sources),
-        "allowed" if allow else "denied": [{"IPProtocol": "tcp", "ports": list(ports)}],
-        "logConfig": {"enable": False},
-        "disabled": False,
-        "selfLink": f"{BASE}{path}",
-    }

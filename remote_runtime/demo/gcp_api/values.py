@@ -38,7 +38,7 @@ class Vm:
     ``host_keys_after_s`` seconds after the boot if ``metadata`` or the project says ``enable-guest-attributes``.
     ``boot_log``: what each boot writes to the serial port, a format with ``name``; empty for a usual boot.
     ``accelerator``: the type of a GPU that is attached, or empty. ``local_ssds``: how many Local SSDs are attached, for
-    which ``stop`` and ``suspend`` have to say what becomes of their data.
+    which ``stop`` and ``suspend`` have to say what becomes of their data. ``data_disks``: names of further disks.
     ``authorize``: called with the keys of its metadata and OS Login (user → ``TYPE BASE64`` lines) when it runs and at
     each change, ``authorize_after_s`` seconds later.
     ``content``: equal for instances whose boot disk has the same files; empty for a new disk.
@@ -63,6 +63,7 @@ class Vm:
     machine_type: str = "e2-standard-4"
     accelerator: str = ""
     local_ssds: int = 0
+    data_disks: Sequence[str] = ()
     boot_log: str = ""
     guest: Guest | None = None
     authorize: Callable[[Mapping[str, Sequence[str]]], None] | None = None
@@ -81,6 +82,7 @@ class Delays:
     stop_s: float = 0.1
     insert_s: float = 0.2
     delete_s: float = 0.1
+    disk_s: float = 0.1
     metadata_s: float = 0.02
     boot_s: float = 0.05
     max_wait_s: float = 120.0

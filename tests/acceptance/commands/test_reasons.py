@@ -9,7 +9,7 @@ from tests.support.machines.gce_vm import NAME, PROJECT, cloud_machine
 
 def test_up_names_the_firewall_that_is_in_the_way(world: World) -> None:
     with cloud_machine(world, status="RUNNING") as vm:
-        vm.emulator.cloud.firewalls[PROJECT] = []
+        vm.emulator.cloud.networks[PROJECT]["firewalls"] = []
         vm.sshd.refuse()
         done = world.run("up", "vm", "--json")
         assert done.code == 1

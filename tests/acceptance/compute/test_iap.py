@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from remote_runtime.demo.gcp_api.state import firewall_rule
+from remote_runtime.demo.gcp_api.networks import firewall_rule
 from remote_runtime.demo.iap_relay.server import PERMISSION
 from tests.support.clients.page import Page
 from tests.support.environment.network import swallowing
@@ -69,7 +69,7 @@ def test_without_the_permission_the_error_names_it_and_how_to_get_it(world: Worl
         target = f"{{kind: gce, project: {PROJECT}, zone: {ZONE}, instance: {NAME}"
         world.profile("vm", text.replace(target, f"{target}, connect: {connect}"))
         vm.emulator.forbidden_permissions.add(PERMISSION)
-        vm.emulator.cloud.firewalls[PROJECT] = [
+        vm.emulator.cloud.networks[PROJECT]["firewalls"] = [
             firewall_rule(PROJECT, "iap", "35.235.240.0/20", ports=(str(vm.sshd.port),))
         ]
 

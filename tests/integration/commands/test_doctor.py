@@ -117,7 +117,7 @@ def test_what_only_a_start_shows_is_remembered_of_the_last_up(world: World, faul
 
 def test_a_firewall_in_the_way_is_the_first_failing_line(world: World) -> None:
     with cloud_machine(world, status="RUNNING", extra=HURRY) as vm:
-        vm.emulator.cloud.firewalls[PROJECT] = []
+        vm.emulator.cloud.networks[PROJECT]["firewalls"] = []
         vm.sshd.refuse()
         names(visit(world, "vm"), "firewall", "firewall-blocked", f"tcp:{vm.sshd.port}")
 

@@ -16,7 +16,7 @@ from remote_runtime.compute.instances.convert import Connect
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import CloudError, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
-from remote_runtime.demo.gcp_api.state import firewall_rule
+from remote_runtime.demo.gcp_api.networks import firewall_rule
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
 from tests.support.environment.google_environ import emulator_environ
@@ -91,7 +91,7 @@ def test_an_instance_that_looks_well_has_no_cause() -> None:
 
 def test_a_firewall_without_a_rule_for_ssh_leads_to_the_command_that_opens_it() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "web", "0.0.0.0/0", ports=("443",))]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "web", "0.0.0.0/0", ports=("443",))]
         cause = ill.cause()
     assert (cause.code, cause.what) == ("firewall-blocked", "The firewall blocks tcp:22 from the internet")
     assert cause.why == "no rule of network default allows it"
@@ -100,10 +100,10 @@ def test_a_firewall_without_a_rule_for_ssh_leads_to_the_command_that_opens_it() 
 
 def test_identity_aware_proxys_range_is_what_counts_on_its_way() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "office", "198.51.100.0/24")]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "office", "198.51.100.0/24")]
         through_iap = ill.cause("iap-backend-unreachable", "iap")
         direct = ill.cause()
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
         open_for_iap = ill.cause("iap-backend-unreachable", "iap")
         assert ill.causes("iap-unreachable", "iap") == []
     assert open_for_iap.code == "iap-backend-unreachable"
@@ -121,7 +121,7 @@ REFUSED = SshError("iap-refused", "No permission", "4033", "ask for the role")
 
 def test_a_firewall_that_lets_only_identity_aware_proxy_in_leads_there() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
         for connect in ("external", "internal"):
             cause = ill.cause(connect=connect)
             assert cause.code == "firewall-blocked"
@@ -132,7 +132,7 @@ def test_a_firewall_that_lets_only_identity_aware_proxy_in_leads_there() -> None
 
 def test_of_two_ways_the_one_that_the_firewall_leaves_open_is_to_be_mended() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
         refused = ill.cause(through_iap=REFUSED)
         silent = ill.cause(through_iap=NOTHING_THERE)
     assert (refused.code, refused.what, refused.hint) == ("iap-refused", IAP_ONLY, "ask for the role")
@@ -142,10 +142,10 @@ def test_of_two_ways_the_one_that_the_firewall_leaves_open_is_to_be_mended() -> 
 
 def test_a_firewall_that_closes_both_ways_is_opened_where_that_is_enough() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = []
+        ill.emulator.cloud.networks["demo"]["firewalls"] = []
         refused = ill.cause(through_iap=REFUSED)
         silent = ill.cause(through_iap=NOTHING_THERE)
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "office", "198.51.100.0/24")]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "office", "198.51.100.0/24")]
         assert ill.cause(through_iap=REFUSED).what == "The firewall allows tcp:22 only from 198.51.100.0/24"
     for cause in (refused, silent):
         assert cause.code == "firewall-blocked"
@@ -167,7 +167,7 @@ def test_a_boot_under_way_explains_more_than_a_port_where_nothing_listens() -> N
 
 def test_a_rule_that_refuses_is_named() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"].append(
+        ill.emulator.cloud.networks["demo"]["firewalls"].append(
             firewall_rule("demo", "lockdown", "0.0.0.0/0", allow=False, priority=100)
         )
         assert ill.cause().why == "firewall rule lockdown (priority 100) denies it"
@@ -237,7 +237,7 @@ def test_an_instance_that_is_gone_or_replaced_is_the_cause() -> None:
 
 def test_what_may_not_be_asked_is_left_out_and_told() -> None:
     with patient() as ill:
-        ill.emulator.cloud.firewalls["demo"] = []
+        ill.emulator.cloud.networks["demo"]["firewalls"] = []
         ill.emulator.cloud.forbidden_permissions.add("compute.instances.getSerialPortOutput")
         assert ill.cause().code == "firewall-blocked"
         ill.emulator.cloud.forbidden_permissions.add("compute.instances.getEffectiveFirewalls")
@@ -271,7 +271,7 @@ def test_an_api_that_does_not_answer_is_an_error_of_its_own() -> None:
 
 def test_the_range_of_an_ipv6_address_is_as_long_as_one() -> None:
     with patient(Vm("gpu-box", status="RUNNING", external=False, external_ipv6="2600:1900::7")) as ill:
-        ill.emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "web", "::/0", ports=("443",))]
+        ill.emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "web", "::/0", ports=("443",))]
         (cause,) = ill.causes(address="2600:1900::7")
     assert cause.code == "firewall-blocked"
     assert "--source-ranges=YOUR_ADDRESS/128" in cause.hint

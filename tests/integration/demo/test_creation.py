@@ -120,6 +120,8 @@ def test_a_request_that_is_repeated_has_no_second_effect() -> None:
         ({"scheduling": {}}, 400, "badRequest", "do not support live migration"),
         ({"guestAccelerators": [{"acceleratorType": "x/nvidia-k1", "acceleratorCount": 1}]}, 404, "notFound", "k1"),
         ({"networkInterfaces": []}, 400, "invalid", "networkInterfaces"),
+        ({"networkInterfaces": [{"network": "global/networks/no"}]}, 404, "notFound", "global/networks/no"),
+        ({"networkInterfaces": [{"subnetwork": "x/subnetworks/no"}]}, 404, "notFound", "us-central1/subnetworks/no"),
         ({"disks": []}, 400, "invalid", "resource.disks"),
         (
             {"disks": [{"boot": True, "initializeParams": {"sourceImage": FAMILY, "diskSizeGb": "20"}}]},

@@ -12,6 +12,7 @@ import pytest
 
 from remote_runtime.demo.gcp_api.methods import METHODS
 from remote_runtime.demo.gcp_api.os_login import METHODS as OS_LOGIN_METHODS
+from remote_runtime.demo.gcp_api.services import METHOD_IDS
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.clients.compute_http import ZONE, call, emulated, finished
 from tests.support.environment import google_discovery
@@ -40,7 +41,7 @@ def await_guest_attributes(emulator: FaultyEmulator) -> Any:
 
 
 def test_every_method_of_the_emulator_is_googles() -> None:
-    methods = {f"compute.{method.id}" for method in METHODS} | {method.id for method in OS_LOGIN_METHODS}
+    methods = {f"compute.{method.id}" for method in METHODS} | {method.id for method in OS_LOGIN_METHODS} | METHOD_IDS
     assert methods <= google_discovery.method_ids()
 
 

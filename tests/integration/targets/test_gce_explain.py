@@ -14,7 +14,7 @@ from remote_runtime.core.errors import Interrupted, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile, SshTarget
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
-from remote_runtime.demo.gcp_api.state import firewall_rule
+from remote_runtime.demo.gcp_api.networks import firewall_rule
 from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets import open_target
@@ -63,7 +63,7 @@ def test_the_cause_is_told_with_the_error_that_it_explains(tmp_path: Path) -> No
 def test_after_both_ways_have_failed_it_is_the_one_that_is_open_that_is_told(tmp_path: Path) -> None:
     second = SshError("iap-refused", "These credentials may not reach it", "4033 not authorized", "ask for the role")
     with ComputeEmulator([Vm("gpu-box", status="RUNNING")]) as emulator:
-        emulator.cloud.firewalls["demo"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
+        emulator.cloud.networks["demo"]["firewalls"] = [firewall_rule("demo", "iap", "35.235.240.0/20")]
         explained = Asked(emulator, tmp_path).explain(ExternalAndIapFailed(ERROR, second))
     assert (explained.code, explained.hint) == ("iap-refused", "ask for the role")
     assert explained.what.endswith("Identity-Aware Proxy: These credentials may not reach it (4033 not authorized))")

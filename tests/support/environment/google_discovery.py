@@ -1,5 +1,5 @@
-"""Checks requests and answers against Google's discovery documents of Compute Engine and OS Login, as
-google-api-python-client ships them."""
+"""Checks requests and answers against the discovery documents of Google's APIs, as google-api-python-client ships
+them."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _INTEGER_RANGES = {
     "int64": (-(2**63), 2**63),
     "uint64": (0, 2**64),
 }
+_DOCUMENTS = ("compute.v1", "oslogin.v1", "cloudresourcemanager.v1", "serviceusage.v1", "cloudbilling.v1")
 # Documented for all Google APIs, https://cloud.google.com/apis/docs/system-parameters, but not in the document.
 _SYSTEM_PARAMETERS = {"$alt"}
 
@@ -191,16 +192,15 @@ def _methods_of(resource: Json) -> Iterator[Json]:
 
 @cache
 def _document() -> Json:
-    """Both documents as one."""
+    """All documents as one. Names of schemas mean something else in each, so they begin with the document's."""
     import googleapiclient  # type: ignore[import-untyped]  # it publishes no types
 
     folder = Path(googleapiclient.__file__).parent / "discovery_cache" / "documents"
-    compute, os_login = (
-        json.loads((folder / name).read_text(encoding="utf-8")) for name in ("compute.v1.json", "oslogin.v1.json")
-    )
-    assert not compute["schemas"].keys() & os_login["schemas"].keys(), "no name stands for two things"
-    return {
-        "schemas": compute["schemas"] | os_login["schemas"],
-        "parameters": compute["parameters"] | os_login["parameters"],
-        "resources": {"compute": compute, "oslogin": os_login},
-    }
+    merged: Json = {"schemas": {}, "parameters": {}, "resources": {}}
+    for name in _DOCUMENTS:
+        text = (folder / f"{name}.json").read_text(encoding="utf-8")
+        document = json.loads(re.sub(r'"\$ref": "', f'"$ref": "{name}:', text))
+        merged["schemas"] |= {f"{name}:{schema}": value for schema, value in document["schemas"].items()}
+        merged["parameters"] |= document["parameters"]
+        merged["resources"][name] = document
+    return merged

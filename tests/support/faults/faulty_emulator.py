@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 
 from remote_runtime.demo.gcp_api.api_errors import act_as_forbidden
-from remote_runtime.demo.gcp_api.disks import EmulatedDisk
 from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.faults import Fault, OperationFault, RequestFault
 from remote_runtime.demo.gcp_api.instance import EmulatedInstance
@@ -25,7 +24,8 @@ class FaultyCloud(Cloud):
     """To be set at any time:
 
     - ``fail_next["start"] = OperationFault("QUOTA_EXCEEDED")``: the next start fails, in its operation.
-    - ``refusals["stop"] = RequestFault(400, "invalid", "…")``: each stop is answered so, until that is deleted.
+    - ``refusals["stop"] = RequestFault(400, "invalid", "…")``: each stop is answered so, until that is deleted; in the
+      same way ``refusals["disks.insert"]``, and ``fail_next["disks.insert"]``.
     - ``forbidden_permissions.add("compute.instances.start")``: 403 for what needs it.
     - ``preempt_after_s = 0.5``: each Spot VM is preempted so long after it runs.
     - ``lost_races = 2``: in the next two ``setMetadata`` another writer was quicker (412).
@@ -48,19 +48,12 @@ class FaultyCloud(Cloud):
     def permits(self, permission: str) -> bool:
         return permission not in self.forbidden_permissions
 
-    def change(self, verb: str, instance: EmulatedInstance) -> Operation:
-        self._refuse(verb)
-        return super().change(verb, instance)
+    def admit(self, method_id: str) -> None:
+        refusal = self.refusals.get(method_id.removeprefix("instances."))
+        if refusal is not None:
+            raise refusal.as_error()
 
-    def insert(self, instance: EmulatedInstance, disks: Iterable[EmulatedDisk]) -> Operation:
-        self._refuse("insert")
-        return super().insert(instance, disks)
-
-    def delete(self, instance: EmulatedInstance) -> Operation:
-        self._refuse("delete")
-        return super().delete(instance)
-
-    def fault(self, verb: str, instance: EmulatedInstance) -> Fault | None:
+    def fault(self, verb: str, instance: EmulatedInstance | None = None) -> Fault | None:
         return self.fail_next.pop(verb, None) or super().fault(verb, instance)
 
     def on_start(self, instance: EmulatedInstance) -> None:
@@ -113,11 +106,6 @@ class FaultyCloud(Cloud):
             self._threads.spawn(wait)
         else:
             action()
-
-    def _refuse(self, verb: str) -> None:
-        with self.changed:
-            if refusal := self.refusals.get(verb):
-                raise refusal.as_error()
 
 
 class FaultyEmulator(ComputeEmulator):

@@ -11,7 +11,7 @@ from google.cloud import compute_v1
 
 from remote_runtime.compute.diagnosis import firewall_rules
 from remote_runtime.compute.diagnosis.firewall_rules import Verdict
-from remote_runtime.demo.gcp_api.state import firewall_rule
+from remote_runtime.demo.gcp_api.networks import firewall_rule
 
 INTERNET, IAP = firewall_rules.ANYWHERE[4], firewall_rules.IAP_RANGES[4]
 US = ipaddress.ip_network("198.51.100.7/32")
