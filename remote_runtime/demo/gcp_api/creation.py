@@ -11,7 +11,7 @@ from .api_errors import ApiError, act_as_forbidden, already_exists, forbidden, i
 from .disks import EmulatedDisk, find_image, image_resource
 from .operations import BASE
 from .request import Call, parse_metadata
-from .state import PROJECT_ID, Cloud
+from .state import DEFAULT_SERVICE_ACCOUNT, Cloud
 from .values import Json, Vm
 
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
@@ -48,7 +48,7 @@ def read_instance(cloud: Cloud, call: Call) -> NewInstance:
     check_labels(labels)
     metadata, _ = parse_metadata(body.get("metadata"))
     interface = _interface(cloud, call, body)
-    accounts = [_service_account(call.project, account) for account in body.get("serviceAccounts", [])]
+    accounts = [_service_account(account) for account in body.get("serviceAccounts", [])]
     for permission, where in _needed_permissions(body, interface, accounts):
         if not cloud.permits(permission):
             raise forbidden(permission, _filled_in(where, call, name))
@@ -191,10 +191,10 @@ def _interface(cloud: Cloud, call: Call, body: Json) -> Json:
     raise not_found(f"projects/{call.project}/global/networks/{network}")
 
 
-def _service_account(project: str, given: Json) -> Json:
+def _service_account(given: Json) -> Json:
     email = given.get("email", "default")
     if email == "default":
-        email = f"{PROJECT_ID}-compute@developer.gserviceaccount.com"
+        email = DEFAULT_SERVICE_ACCOUNT
     return {"email": email, "scopes": list(given.get("scopes", []))}
 
 

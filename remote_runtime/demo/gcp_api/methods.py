@@ -14,7 +14,7 @@ from .operations import BASE
 from .power import CHANGES
 from .quotas import quotas_as_json
 from .request import Call, page, parse_metadata, zones_of
-from .state import PROJECT_ID, Cloud
+from .state import DEFAULT_SERVICE_ACCOUNT, PROJECT_ID, Cloud
 from .values import Json
 
 MethodHandler = Callable[[Cloud, Call], Json]
@@ -115,6 +115,7 @@ def _projects_get(cloud: Cloud, call: Call) -> Json:
         "selfLink": f"{BASE}projects/{call.project}",
         "xpnProjectStatus": "UNSPECIFIED_XPN_PROJECT_STATUS",
         "defaultNetworkTier": "PREMIUM",
+        "defaultServiceAccount": DEFAULT_SERVICE_ACCOUNT,
         "quotas": quotas,
     }
 

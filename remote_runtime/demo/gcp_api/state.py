@@ -20,6 +20,7 @@ from .power import CHANGES, Power, WorkerThreads
 from .values import Delays, Json, Vm
 
 PROJECT_ID = "4503599627370497123"
+DEFAULT_SERVICE_ACCOUNT = f"{PROJECT_ID}-compute@developer.gserviceaccount.com"
 AGENT_POLL_S = 30.0
 USER = "demo@example.com"
 GuestFactory = Callable[[Vm], Vm]

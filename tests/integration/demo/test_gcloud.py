@@ -16,6 +16,7 @@ import pytest
 from remote_runtime.core.profile import SshSettings
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.ssh import Keys
+from tests.support.clients import gcloud_requests
 from tests.support.environment import google_discovery
 from tests.support.faults.faulty_emulator import FaultyEmulator
 
@@ -108,6 +109,24 @@ def test_the_real_gcloud_sees_firewalls_regions_and_a_preemption(emulator: Fault
     preempted = "--filter=operationType=compute.instances.preempted"
     listed = gcloud("compute", "operations", "list", preempted, f"--zones={ZONE}", "--format=value(targetId)")
     assert listed.split() == [emulator.cloud.instances[1].id]
+
+
+def test_the_real_gcloud_creates_shows_snapshots_and_deletes(emulator: FaultyEmulator, gcloud: Gcloud) -> None:
+    """``RECORD_GCLOUD=1`` writes its requests to the file that ``test_gcloud_requests.py`` sends."""
+    found, printed = [], {}
+    for command in gcloud_requests.COMMANDS:
+        before = len(emulator.exchanges)
+        printed[" ".join(command.split()[2:4])] = gcloud(*command.split()[1:])
+        found.append(gcloud_requests.recorded(command, emulator, emulator.exchanges[before:]))
+    assert "my-l4  us-central1-b  g2-standard-8" in printed["instances create"]
+    assert "nvidia-l4" in printed["instances describe"]
+    assert "us-east1-b" in printed["machine-types list"]
+    assert "us-central1-b/disks/my-l4" in printed["snapshots list"]
+    assert [each.vm.name for each in emulator.cloud.instances] == ["demo-vm", "spot-vm", "ssd-vm"]
+    assert [snapshot.name for snapshot in emulator.cloud.snapshots] == ["copy"]
+    if os.environ.get("RECORD_GCLOUD"):
+        gcloud_requests.write(found)
+    assert gcloud_requests.methods(found) == gcloud_requests.methods(gcloud_requests.read())
 
 
 def test_the_real_gcloud_writes_metadata_of_instance_and_project(emulator: FaultyEmulator, gcloud: Gcloud) -> None:
