@@ -11,7 +11,8 @@ import click
 
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
-from . import bridge, completion_script, doctor, down, help, logs, open, outputs, profiles, ssh, status, up
+from . import bridge, completion_script, doctor, down, help, logs, machine_types, open, outputs, profiles, ssh, status
+from . import up as up_command
 from .group import OrderedGroup, examples
 from .other_names import ALIASES, SUGGESTIONS
 from .output import console
@@ -83,8 +84,11 @@ def _save_traceback() -> str:
 
 
 SECTIONS = {
-    "Run": (up.up, down.down, open.open_, status.url, ssh.ssh),
-    "Inspect": (status.status, logs.logs, outputs.outputs, doctor.doctor, help.help_),
+    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh),
+    "Inspect": (
+        *(status.status, logs.logs, outputs.outputs, doctor.doctor, machine_types.machine_types),
+        help.help_,
+    ),
     "Configure": (profiles.profiles, ssh.host_key, bridge.bridge, completion_script.completion),
 }
 

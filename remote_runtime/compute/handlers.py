@@ -30,6 +30,7 @@ from .instances.inventory import list_projects as list_projects
 from .instances.power import MayStart
 from .login.access import grant_access as grant_access
 from .login.access import revoke_access as revoke_access
+from .machine_types.listing import list_machine_types as list_machine_types
 from .prices.instance_price import instance_price as instance_price
 from .prices.instance_price import update_prices as update_prices
 from .readiness import ready_instance, with_sources
@@ -157,7 +158,7 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
     handler.__name__: handler
     for handler in (
         find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
-        list_projects, list_instances, instance_price, update_prices,
+        list_projects, list_instances, list_machine_types, instance_price, update_prices,
         plan_creation, create, delete_resources, find_by_label,
     )
 }  # fmt: skip

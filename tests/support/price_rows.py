@@ -101,5 +101,6 @@ def catalogue() -> list[dict[str, Any]]:
     for text, prices in DISKS.items():
         for (region, place), amount in zip(PLACES.items(), prices, strict=True):
             rows.append(sku(f"{text} in {place}", "OnDemand", DISK_MONTH, amount, regions=[region]))
+    rows.append(sku("Storage PD Capacity in Netherlands", "OnDemand", DISK_MONTH, 0.044, regions=[NETHERLANDS]))
     rows.append(sku("Storage PD Capacity", "OnDemand", DISK_MONTH, 0.0, 0.04, regions=[IOWA]))  # 30 GiB are free
     return rows + [sku(text, use, unit, amount, regions=[IOWA]) for text, use, unit, amount in VARIANTS[:-1]]

@@ -8,6 +8,7 @@ import socket
 import stat
 import urllib.error
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,7 @@ from tests.support.environment.processes import commands_of, has_ended
 from tests.support.environment.waiting import eventually
 from tests.support.environment.world import World
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
+from tests.support.price_rows import catalogue
 from tests.support.servers.tcp_server import Listening
 
 
@@ -28,6 +30,8 @@ def vm(world: World) -> Iterator[CloudMachine]:
 
 
 def test_a_stopped_vm_is_started_and_runs_a_cell_through_one_ssh_login(world: World, vm: CloudMachine) -> None:
+    vm.emulator.cloud.skus = catalogue()
+    world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING"] = vm.emulator.os_login_endpoint
     page = Page(world.up("vm"))
 
     assert vm.status == "RUNNING"
@@ -37,6 +41,12 @@ def test_a_stopped_vm_is_started_and_runs_a_cell_through_one_ssh_login(world: Wo
     runtime = world.look("vm")
     assert runtime["server"]["port"] != runtime["local_port"]
     assert vm.sshd.logins() == 1
+    price = eventually(lambda: world.look("vm")["price"])
+    started = datetime.fromisoformat(runtime["instance"]["running_since"])
+    assert price["amount"] >= 4 * 0.022 + 16 * 0.003
+    assert datetime.fromisoformat(price["since"]) == started
+    assert price["estimate"] > 0
+    assert "$" in world.run("status").out
 
     down = world.run("down", "vm", "--json")
     assert down.document["stopped"][0]["instance"] == "running", "on_down keeps the instance"
