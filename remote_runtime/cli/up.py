@@ -40,6 +40,7 @@ class Seconds(click.FloatRange):
 @click.option("--open", "show_page", is_flag=True, help="Open Colab in a browser when ready.")
 @click.option("--copy", is_flag=True, help="Copy the URL to the clipboard.")
 @click.option("--foreground", is_flag=True, help="Run in the foreground; Ctrl-C shuts down.")
+@click.option("--yes", is_flag=True, help="Create the VM without asking.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
 def up(
@@ -49,6 +50,7 @@ def up(
     show_page: bool,
     copy: bool,
     foreground: bool,
+    yes: bool,
     timeout: float | None,
     output: OutputOptions,
 ) -> int:
@@ -60,6 +62,9 @@ def up(
     `up` starts the machine if needed, connects over SSH, starts Jupyter and forwards a local port to it. A background
     process keeps the connection. A runtime that is running keeps its URL. Ctrl-C undoes what was started.
 
+    With `target.create` in the profile, `up` creates the VM if it does not exist. It asks before; without a terminal
+    that requires --yes.
+
     --port-forward takes PORT, LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET.
     """
     from .. import profiles
@@ -69,7 +74,7 @@ def up(
     profile = profile or (profile_to_start(output),)
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout)
+    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout, yes)
     context = output.context(show_names=len(profile) > 1)
     handle_signals()
 

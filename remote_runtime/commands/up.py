@@ -35,10 +35,13 @@ KEEPER_GRACE_S = 60.0  # added to the profile's timeouts, so that the keeper's o
 
 @fast_dataclass(frozen=True)
 class Options:
+    """``yes``: the user agrees to the creation of a VM."""
+
     port: int | None = None
     extra: tuple[ExtraForward, ...] = ()
     foreground: bool = False
     timeout_s: float | None = None
+    yes: bool = False
 
 
 def up(
@@ -80,7 +83,7 @@ class _KeeperExiting(Exception):
 
 
 def _default_timeout_s(profile: Profile) -> float:
-    return profile.timeouts.total_s + KEEPER_GRACE_S
+    return profile.up_timeout_s + KEEPER_GRACE_S
 
 
 @contextmanager
@@ -108,7 +111,8 @@ def _start_keeper(
     keeper = launch.take_prestarted(reference) or launch.start_keeper(reference, environ)
     wanted = profile.overridden(options.port, options.extra)
     overrides = {key: value for key, value in _overrides(options).items() if value}
-    launch.send(keeper, launch.LaunchRequest(wanted, profiles.to_yaml(wanted), overrides, options.timeout_s))
+    text = profiles.to_yaml(wanted)
+    launch.send(keeper, launch.LaunchRequest(wanted, text, overrides, options.timeout_s, options.yes))
     return keeper
 
 
@@ -119,6 +123,7 @@ def _request(profile: Profile, options: Options, environ: Mapping[str, str]) -> 
         "profile": str(profile.path),
         **_overrides(options),
         "within_s": options.timeout_s,
+        "yes": options.yes,
         "environ": {key: value for key, value in environ.items() if key.startswith(REFRESHED_VARIABLES)},
     }
 

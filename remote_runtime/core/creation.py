@@ -13,6 +13,8 @@ from .price import HourlyPrice
 CREATED_BY_LABEL = "remote-runtime-created-by"
 DEFAULT_WAIT_S = 1800.0
 IDLE_DEFAULT_S = 7200.0
+# ``Instance.started_from`` of a VM that this `up` created: it boots for the first time.
+STATUS_CREATED = "CREATED"
 
 Provisioning = Literal["standard", "spot", "flex-start"]
 

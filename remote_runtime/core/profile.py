@@ -188,6 +188,16 @@ class Profile:
     idle: IdleSettings = field(default_factory=IdleSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
 
+    @property
+    def creation(self) -> CreateSettings | None:
+        """What `up` creates if it does not exist."""
+        return self.target.create if isinstance(self.target, GceTarget | DemoTarget) else None
+
+    @property
+    def up_timeout_s(self) -> float:
+        """The limit of a whole `up`."""
+        return self.timeouts.total_s + (self.creation.capacity_wait_s if self.creation else 0.0)
+
     def target_fields(self) -> dict[str, str]:
         """The target for the state file and the JSON output: its text fields that are set."""
         return {key: value for key, value in vars(self.target).items() if value and isinstance(value, str)}

@@ -117,6 +117,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         instance=left.instance,
         server=left.server,
         unfinished=left.unfinished,
+        resources=left.resources,
         price=left.price,
         price_since=left.price_since,
         keys=merge_keys(leftover.keys if leftover else (), last_run.keys),
@@ -135,6 +136,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         remembered_port=leftover.local_port if leftover and leftover.local_port else last_run.local_port,
         within_s=request.timeout_s,
         overrides=dict(request.overrides),
+        yes=request.yes,
     )
     keeper.record.on_instance = PriceReader(keeper.record, keeper.target).follow
     if sys.platform != "win32":

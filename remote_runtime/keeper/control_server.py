@@ -135,6 +135,7 @@ class ControlServer:
         """Returns None for a profile that cannot be used. Overrides of earlier requests stay unless replaced here."""
         overrides = {**self.keeper.overrides, **{key: message[key] for key in OVERRIDE_KEYS if message.get(key)}}
         options = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
+        options["yes"] = bool(message.get("yes"))
         try:
             return ControlRequest("up", profile=requested_profile({**message, **overrides}), **options)
         except RemoteRuntimeError as error:

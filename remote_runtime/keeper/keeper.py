@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from .. import ssh
@@ -27,6 +28,7 @@ from ..lifecycle.take_down import TakeDown
 from ..state import ipc, store
 from ..targets import Target, open_target
 from . import results
+from .confirmation import confirm_creation
 from .control_server import ControlServer
 from .monitor import Monitor
 from .profile_change import close_changed, other_machine_error
@@ -45,7 +47,8 @@ REST_FACTOR = 4
 @dataclass
 class Keeper:
     """One run, from the first `up` to `down`. ``profile_text``: ``profile`` as YAML. ``within_s``: limit of the first
-    `up`; None for the profile's. ``overrides``: values of command lines of `up` that replace the profile's."""
+    `up`; None for the profile's. ``overrides``: values of command lines of `up` that replace the profile's. ``yes``: a
+    VM can be created without a question."""
 
     state: store.StateDir
     profile: Profile
@@ -56,6 +59,7 @@ class Keeper:
     remembered_port: int | None
     within_s: float | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    yes: bool = False
 
     def __post_init__(self) -> None:
         self.resources = Resources.following(self.record.runtime, on_change=self.requests.wake)
@@ -86,7 +90,7 @@ class Keeper:
     def _check_same_machine(self) -> bool:
         """False if a keeper that died left something on another machine, which only that machine's profile can end."""
         left, target = self.record.runtime, self.profile.target_fields()
-        if left.target == target or (left.instance is None and left.server is None):
+        if left.target == target or not (left.instance or left.server or left.resources):
             self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
             return True
         self.resources.close()
@@ -97,7 +101,7 @@ class Keeper:
 
     def _bring_up(self) -> bool:
         try:
-            deadline = Deadline(self.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
+            deadline = Deadline(self.within_s or self.profile.up_timeout_s, self.requests.cancelled)
             self._on_ready(ensure(self._context(), self.resources, start=True, deadline=deadline))
         except RemoteRuntimeError as error:
             self._report_failed_start(error)
@@ -109,10 +113,9 @@ class Keeper:
         log.warning("the start failed: %s: %s", error.code, error)
         self.resources.close()
         runtime = self.record.runtime
-        has_leftovers = bool(error.remains) or not runtime.unfinished
+        has_leftovers = bool(error.remains or runtime.resources) or not runtime.unfinished
         if has_leftovers:
-            why = "; ".join(error.remains) or "Jupyter may still be running on the machine"
-            self.record.update(state="down", why=why, last_error=error.as_dict())
+            self.record.update(state="down", why=results.leftover_text(error, runtime), last_error=error.as_dict())
         failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
         self.record.save_last_run(
             self.remembered_port, failure or store.load_last_run(self.state, runtime.name).failure
@@ -120,19 +123,13 @@ class Keeper:
         down_requests = [request for request in self.requests.drain() if request.op == "down"]
         abandoned = isinstance(error, Interrupted) and not down_requests and not self.requests.terminated
         event = {"event": "failed", "error": error.as_dict(), "remains": list(error.remains)}
-        unused = not has_leftovers and self._did_nothing()
+        unused = not (has_leftovers or self.remembered_port) and results.did_nothing(runtime)
         self.subscribers.send({**event, "ends": True, "undone": True, "abandoned": abandoned, "unused": unused})
         if down_requests and (has_leftovers or runtime.instance is not None):
             self._take_down(down_requests[0], no_server=not has_leftovers)
         elif not has_leftovers:
             self.record.delete()
         results.report_nothing_to_take_down(down_requests, runtime.name)
-
-    def _did_nothing(self) -> bool:
-        """Whether no run of this name started or changed anything, so that its files are of no use."""
-        runtime = self.record.runtime
-        has_vm = runtime.instance is not None and self.profile.target.kind in ("gce", "demo")
-        return not (has_vm or runtime.folder or runtime.keys or self.remembered_port)
 
     def _on_ready(self, result: Health, request: ControlRequest | None = None) -> None:
         runtime = self.record.runtime
@@ -219,10 +216,11 @@ class Keeper:
             if request.profile is not None:
                 self._apply_profile(request.profile)
             self.overrides.update(request.overrides)
+            self.yes = request.yes
             self.environ = {**self.environ, **(request.environ or {})}
             if self.resources.session is None or self.resources.session.closed:
                 self.resources.instance = None
-            deadline = Deadline(request.within_s or self.profile.timeouts.total_s, self.requests.cancelled)
+            deadline = Deadline(request.within_s or self.profile.up_timeout_s, self.requests.cancelled)
             self._on_ready(ensure(self._context(), self.resources, start=True, deadline=deadline), request)
         except RemoteRuntimeError as error:
             if self.profile is not previous_profile or request.profile is None:  # else nothing was touched
@@ -275,6 +273,7 @@ class Keeper:
         return replace(self._context(), record=self.record.update)
 
     def _context(self) -> BringUpContext:
+        agreed = self.yes or self.profile.target.kind == "demo"  # which costs nothing
         return BringUpContext(
             client_id=self.record.runtime.client_id,
             target=self.target(),
@@ -284,6 +283,7 @@ class Keeper:
             remembered_port=self.remembered_port,
             previous=self._previous,
             keys=self.record.runtime.keys,
+            confirm_creation=partial(confirm_creation, self.subscribers, self.requests.cancelled, agreed=agreed),
         )
 
     def target(self) -> Target:

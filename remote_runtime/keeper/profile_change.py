@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ..core.errors import LocalError
-from ..core.profile import Profile
+from ..core.profile import DemoTarget, GceTarget, Profile, Target
 from ..lifecycle.resources import Resources
 
 
@@ -14,7 +15,7 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
 
     Raises ``LocalError``, and changes nothing, for another machine and for a local port in use.
     """
-    if profile.target != previous.target:
+    if _machine_of(profile) != _machine_of(previous):
         raise other_machine_error(profile, str(previous.path))
     if profile.forward != previous.forward:
         resources.check_ports(profile.forward)
@@ -26,6 +27,14 @@ def close_changed(previous: Profile, profile: Profile, resources: Resources, not
         note("SSH settings changed; reconnecting")
         resources.disconnect()
     return False
+
+
+def _machine_of(profile: Profile) -> Target:
+    """The target without what only a new VM gets."""
+    target = profile.target
+    if isinstance(target, GceTarget):
+        return replace(target, create=None, zones=(), regions=())
+    return replace(target, create=None, zones=()) if isinstance(target, DemoTarget) else target
 
 
 def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalError:

@@ -7,8 +7,8 @@ import time
 from dataclasses import replace
 
 from ..core.documents import take_down_document
-from ..core.errors import Interrupted
-from ..core.model import TakeDownResult
+from ..core.errors import Interrupted, RemoteRuntimeError
+from ..core.model import Runtime, TakeDownResult
 from ..lifecycle.resources import Resources
 from .requests import ControlRequest
 from .runtime_record import RuntimeRecord, now
@@ -31,6 +31,19 @@ def report_taken_down(
         {"event": "failed", "error": Interrupted(why="`remote-runtime down` stopped it").as_dict(), "remains": []}
     )
     request.reply({"event": "stopped", **take_down_document(result)})
+
+
+def leftover_text(error: RemoteRuntimeError, runtime: Runtime) -> str:
+    """What a start that failed has left."""
+    if not error.remains and runtime.resources:
+        return f"{runtime.resources[0].name} in {runtime.resources[0].zone} was created and still exists"
+    return "; ".join(error.remains) or "Jupyter may still be running on the machine"
+
+
+def did_nothing(runtime: Runtime) -> bool:
+    """Whether no run of this name started or changed anything, so that its files are of no use."""
+    has_vm = runtime.instance is not None and runtime.instance.kind in ("gce", "demo")
+    return not (has_vm or runtime.folder or runtime.keys)
 
 
 def report_nothing_to_take_down(requests: list[ControlRequest], name: str) -> None:

@@ -40,7 +40,7 @@ def ensure(context: BringUpContext, resources: Resources, *, start: bool, deadli
     try:
         with ExitStack() as stack:
             stack.push(lambda kind, error, trace: None if _is_hung(error) else resources.disconnect())
-            stack.callback(rollback.run)
+            stack.push(lambda kind, error, trace: rollback.run(error))
             result = _ensure(context, resources, rollback, deadline, start=start)
             stack.pop_all()
             return result

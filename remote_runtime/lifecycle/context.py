@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
+from ..core.creation import CloudResource, CreationPlan
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Runtime, Server
 from ..core.profile import Profile
@@ -43,6 +44,7 @@ class BringUpContext:
     keys: tuple[InstalledKey, ...] = ()
     single_attempt: bool = False
     may_install_key: bool = True
+    confirm_creation: Callable[[CreationPlan], None] | None = None
 
     @property
     def profile(self) -> Profile:
@@ -52,6 +54,11 @@ class BringUpContext:
     def leftover_instance(self) -> Instance | None:
         """The instance of an earlier `up` that did not finish: if that `up` started it, it is still to be stopped."""
         return self.previous.instance if self.previous is not None and self.previous.unfinished else None
+
+    @property
+    def leftover_resources(self) -> tuple[CloudResource, ...]:
+        """What an earlier `up` that did not finish created, or was about to."""
+        return self.previous.resources if self.previous is not None and self.previous.unfinished else ()
 
     @property
     def has_leftover_server(self) -> bool:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from ..core.creation import STATUS_CREATED
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, RemoteRuntimeError
 from ..core.model import Instance
 from ..targets import FindOptions, LoginOptions, TargetSession
 from .context import BringUpContext, ProgressSink
+from .creation import find_or_create
 from .lookup import find_and_renew_key
 from .resources import Resources
 from .rollback import ROLLBACK_S, Rollback, restore_on_failure
@@ -78,7 +80,7 @@ def report_connected(progress: ProgressSink, session: TargetSession, instance: I
 def _report_found(context: BringUpContext, instance: Instance) -> None:
     """Only a cloud's machine was looked for."""
     if instance.kind in ("gce", "demo"):
-        verb = {None: "Found", "SUSPENDED": "Resumed"}.get(instance.started_from, "Started")
+        verb = {None: "Found", "SUSPENDED": "Resumed", STATUS_CREATED: "Created"}.get(instance.started_from, "Started")
         context.progress.finish(f"{verb} {instance.name}" + (f" in {instance.zone}" if instance.zone else ""))
 
 
@@ -122,8 +124,11 @@ def _find(
         context.record(instance=instance)
         restore_on_failure(context, instance, rollback)
 
-    within = deadline.within(context.profile.timeouts.instance_s)
-    instance = target.find(FindOptions(context.progress, within, start=start, on_start=on_start))
+    def find() -> Instance:
+        within = deadline.within(context.profile.timeouts.instance_s)
+        return target.find(FindOptions(context.progress, within, start=start, on_start=on_start))
+
+    instance = find_or_create(context, rollback, deadline, find, may_create=start)
     if leftover is not None and leftover.id == instance.id and instance.started_from is None:
         instance = replace(instance, started_from=leftover.started_from)
     return instance

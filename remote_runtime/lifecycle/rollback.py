@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
+from ..core.creation import STATUS_CREATED
 from ..core.deadline import Deadline
-from ..core.errors import CloudError, RemoteRuntimeError, describe_bug
+from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, describe_bug
 from ..core.model import Instance
 from .context import BringUpContext, ProgressSink
 
@@ -18,13 +19,14 @@ ROLLBACK_S = 120.0
 
 class Rollback:
     """A step that fails does not keep the others from being run. ``failures``: descriptions of what could not be
-    undone."""
+    undone. ``is_cancelled``: a user, not a failure, is the reason."""
 
     def __init__(self, progress: ProgressSink) -> None:
         self._progress = progress
         self._steps: list[tuple[str, str, Callable[[], object], str]] = []
         self._deferred: list[str] = []
         self.failures: list[str] = []
+        self.is_cancelled = False
 
     def push(self, description: str, step: Callable[[], object], *, done: str = "", key: str = "") -> None:
         """``description`` says what ``step`` does, ``done`` what it has done then; both are empty for a step that is
@@ -43,7 +45,8 @@ class Rollback:
     def resolve_deferred(self) -> None:
         self._deferred.clear()
 
-    def run(self) -> None:
+    def run(self, cause: BaseException | None = None) -> None:
+        self.is_cancelled = isinstance(cause, Interrupted)
         self._progress.fail()
         with ExitStack() as stack:  # which calls the others too when one of them is interrupted
             stack.callback(lambda: self.failures.extend(self._deferred))
@@ -68,7 +71,7 @@ class Rollback:
 
 def adopt_leftovers(context: BringUpContext, rollback: Rollback) -> None:
     """On failure, undo what an earlier `up` started and did not live to undo."""
-    if context.leftover_instance is not None and context.leftover_instance.started_from:
+    if context.leftover_instance is not None:
         restore_on_failure(context, context.leftover_instance, rollback)
     if context.has_leftover_server:
         rollback.defer("Jupyter from an earlier `up` may still be running on the machine")
@@ -88,6 +91,6 @@ def restore_on_failure(context: BringUpContext, instance: Instance, rollback: Ro
         context.record(instance=replace(instance, status=status, started_from=None))
 
     rollback.discard(key := instance.id or instance.name)
-    if instance.started_from is not None:
+    if instance.started_from not in (None, STATUS_CREATED):
         goal = f"{instance.name} back to {instance.started_from}"
         rollback.push(f"putting {goal}", restore, done=f"put {goal}", key=key)

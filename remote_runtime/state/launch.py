@@ -32,12 +32,13 @@ _prestarted: dict[str, subprocess.Popen[bytes]] = {}
 class LaunchRequest:
     """``profile``: with ``overrides``, the options of the command line that take precedence (``port``, ``extra``).
     ``profile_text``: the same as YAML, without secrets. ``timeout_s``: for the whole `up`; None for the profile's own
-    limits."""
+    limits. ``yes``: the user agrees to the creation of a VM."""
 
     profile: Profile
     profile_text: str
     overrides: Mapping[str, Any]
     timeout_s: float | None = None
+    yes: bool = False
 
 
 def start_keeper(reference: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..core.profile import DemoTarget, GceTarget, Profile, SshTarget
-from .base import FindOptions, KeyPolicy, LoginOptions, Target, TargetSession
+from .base import CreateOptions, FindOptions, KeyPolicy, LoginOptions, Target, TargetSession
 from .demo import DemoBackend
 from .gce import GceBackend
 from .local import LocalBackend
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .. import ssh
     from ..state.store import StateDir
 
-__all__ = ["FindOptions", "KeyPolicy", "LoginOptions", "Target", "TargetSession", "open_target"]
+__all__ = ["CreateOptions", "FindOptions", "KeyPolicy", "LoginOptions", "Target", "TargetSession", "open_target"]
 
 
 def open_target(profile: Profile, state: StateDir, environ: Mapping[str, str], keys: ssh.Keys) -> Target:

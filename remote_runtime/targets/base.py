@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..core.access import InstalledKey, LoginAccess
 from ..core.callbacks import Progress, Prompt, RunCommand
+from ..core.creation import CloudResource, CreationPlan, ZoneAttempt
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError, from_code
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance
+from ..core.model import CreationResult, Instance
 from ..core.price import HourlyPrice
 from ..core.profile import Profile
 
@@ -101,6 +102,17 @@ class LoginOptions:
     reconnect: bool = False
 
 
+@fast_dataclass(frozen=True)
+class CreateOptions:
+    """``before_insert`` is called with what is about to be created, ``after_zone`` when a zone has failed or has an
+    instance of another client."""
+
+    progress: Progress
+    deadline: Deadline
+    before_insert: Callable[[CloudResource], None]
+    after_zone: Callable[[ZoneAttempt], None]
+
+
 class Target(ABC):
     """The machine of one profile. The defaults are those of a kind that can only be connected to."""
 
@@ -124,6 +136,22 @@ class Target(ABC):
     def uses_ssh(self) -> bool:
         """False for this computer."""
         return True
+
+    def plan_creation(
+        self, client_id: str, *, first_zone: str, progress: Progress, deadline: Deadline
+    ) -> CreationPlan | None:
+        """What ``create`` of the profile would make; None if the profile creates nothing. ``client_id``: for the label.
+        ``first_zone``: is tried first, empty for none. Raises ``CloudError``."""
+        return None
+
+    def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
+        """Create the machine in the first zone that has capacity. Raises ``CloudError``, ``DeadlinePassed``."""
+        raise NotImplementedError(f"{type(self).__name__} creates nothing")
+
+    def delete_resources(  # noqa: B027  # nothing to do
+        self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
+    ) -> None:
+        """Delete what has the label of this client. Raises ``CloudError``, ``DeadlinePassed``."""
 
     def has_pinned_host_key(self, instance: Instance) -> bool:
         """Whether a connection to the last address of ``instance`` could reach no other machine: its host key is

@@ -14,13 +14,14 @@ from typing import Any, cast
 from .. import ssh
 from ..core import file_lock
 from ..core.callbacks import Progress
+from ..core.creation import CreationPlan
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import Instance
+from ..core.model import CreationResult, Instance
 from ..core.profile import DemoTarget, GceTarget, SshSettings
 from ..core.subprocesses import detached_popen_args, has_ended, start_python
-from .base import FindOptions
+from .base import CreateOptions, FindOptions
 from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, locked while it runs
@@ -34,6 +35,11 @@ class DemoBackend(GceBackend):
     def find(self, options: FindOptions) -> Instance:
         self._process().ensure(options.progress, options.deadline, self.environ)
         return replace(super().find(options), kind="demo", port=self._process().description()["ssh_port"])
+
+    def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
+        result = super().create(plan, options)
+        port = self._process().description()["ssh_port"]
+        return replace(result, instance=replace(result.instance, kind="demo", port=port))
 
     def exists(self) -> bool:
         return self._process().is_running()
@@ -52,8 +58,10 @@ class DemoBackend(GceBackend):
         self._process().stop(deadline)
 
     def _gce_target(self) -> GceTarget:
-        demo = self._process().description()
-        return GceTarget(instance=demo["instance"], project=demo["project"], zone=demo["zone"])
+        demo, target = self._process().description(), cast("DemoTarget", self.profile.target)
+        zone = None if target.create else demo["zone"]
+        named = GceTarget(instance=demo["instance"], project=demo["project"], zone=zone)
+        return replace(named, zones=target.zones, create=target.create)
 
     def _worker_environ(self) -> Mapping[str, str]:
         demo = self._process().description()

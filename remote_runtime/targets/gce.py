@@ -11,12 +11,13 @@ from typing import Literal, TypeVar, cast
 from .. import compute, ssh
 from ..core.access import InstalledKey
 from ..core.callbacks import Progress
+from ..core.creation import CloudResource, CreationPlan
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
-from ..core.model import Instance
+from ..core.model import CreationResult, Instance
 from ..core.price import HourlyPrice
 from ..core.profile import GceTarget, SshSettings
-from .base import FindOptions, LoginOptions, TargetSession
+from .base import CreateOptions, FindOptions, LoginOptions, TargetSession
 from .gce_login import GceLogin, login_identity
 from .ssh_host import SshBackend
 
@@ -54,6 +55,45 @@ class GceBackend(SshBackend):
             login=login_identity(self._ssh_settings(options.deadline), self.environ),
         )
         return replace(instance, port=self.profile.ssh.port or instance.port)
+
+    def plan_creation(
+        self, client_id: str, *, first_zone: str, progress: Progress, deadline: Deadline
+    ) -> CreationPlan | None:
+        target = self._gce_target()
+        if target.create is None:
+            return None
+        return compute.plan_creation(
+            target,
+            client_id,
+            first_zone=first_zone,
+            progress=progress,
+            deadline=deadline,
+            environ=self._worker_environ(),
+        )
+
+    def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
+        result = compute.create(
+            plan,
+            progress=options.progress,
+            deadline=options.deadline,
+            environ=self._worker_environ(),
+            before_insert=options.before_insert,
+            after_zone=options.after_zone,
+            options=compute.ReadyOptions(
+                connect=self._gce_target().connect,
+                known_hosts=tuple(ssh.known_instances(self.state.known_hosts, self.environ)),
+                login=login_identity(self._ssh_settings(options.deadline), self.environ),
+            ),
+        )
+        port = self.profile.ssh.port or result.instance.port
+        return replace(result, instance=replace(result.instance, port=port))
+
+    def delete_resources(
+        self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
+    ) -> None:
+        compute.delete_resources(
+            resources, client_id, progress=progress, deadline=deadline, environ=self._worker_environ()
+        )
 
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         """Falls back to IAP if ``target.connect`` is ``auto`` and the external address does not respond."""

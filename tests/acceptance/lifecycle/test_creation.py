@@ -1,0 +1,28 @@
+"""`up` creates the VM: the API is the emulator's, SSH is a real OpenSSH server, Jupyter is real."""
+
+from __future__ import annotations
+
+from tests.support.clients.page import Page
+from tests.support.environment.world import World
+from tests.support.machines.new_vm import ZONES, empty_project
+
+
+def test_up_creates_the_vm_in_the_first_zone_with_capacity_and_down_deletes_it(world: World) -> None:
+    with empty_project(world) as project:
+        project.emulator.cloud.exhausted = {ZONES[0]: "ZONE_RESOURCE_POOL_EXHAUSTED"}
+
+        asked = world.run("up", "new", "--json")
+        assert (asked.code, asked.error["code"]) == (2, "confirmation-needed")
+        assert "remote-runtime up new --yes" in asked.error["hint"]
+        assert project.is_empty
+
+        up = world.run("up", "new", "--yes")
+        assert up.code == 0, up.err + world.log("new")
+        assert f"{ZONES[0]}  no capacity: ZONE_RESOURCE_POOL_EXHAUSTED" in up.err
+        assert f"{ZONES[1]}  created" in up.err
+        page = Page(up.out.strip())
+        assert page.run(page.start_kernel(), "print(6*7)") == "42"
+        assert project.places == [ZONES[1]]
+        (resource,) = world.file("new")["resources"]
+        assert (resource["kind"], resource["zone"]) == ("instance", ZONES[1])
+        assert resource["id"] == project.emulator.cloud.instances[0].id

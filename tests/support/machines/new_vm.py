@@ -1,0 +1,71 @@
+"""A project without instances, for the tests of creation: the API is the emulator's, SSH is a real OpenSSH server."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from remote_runtime.demo.gcp_api.values import Delays, Vm
+from remote_runtime.demo.iap_relay.server import instance_finder
+from tests.support.faults.faulty_emulator import FaultyEmulator
+from tests.support.faults.faulty_relay import FaultyRelay
+
+from ..environment.world import World
+from ..servers.sshd import Sshd, running_sshd
+
+PROJECT, NAME = "my-project", "my-l4"
+ZONES = ("us-central1-a", "us-central1-b", "us-central1-c")
+IMAGE = "{family: debian-12, project: debian-cloud}"
+
+
+@dataclass(frozen=True)
+class EmptyProject:
+    emulator: FaultyEmulator
+    sshd: Sshd
+
+    @property
+    def places(self) -> list[str]:
+        """The zones that have an instance."""
+        return [each.vm.zone for each in self.emulator.cloud.instances]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.emulator.cloud.instances and not self.emulator.cloud.disks
+
+
+def profile_text(sshd: Sshd, *, place: str = f"zones: [{', '.join(ZONES)}]", create: str = "", more: str = "") -> str:
+    """``create``, ``more``: further keys of `target.create`, and of the profile."""
+    return (
+        "version: 1\n"
+        f"target:\n  kind: gce\n  project: {PROJECT}\n  {place}\n  instance: {NAME}\n"
+        f"  create: {{machine_type: g2-standard-8, image: {IMAGE}{', ' * bool(create)}{create}}}\n"
+        f"ssh: {{user: {sshd.user}, port: {sshd.port}, identity_file: {sshd.key_path}}}\n"
+        f"{more}"
+    )
+
+
+@contextlib.contextmanager
+def empty_project(
+    world: World, *, delays: Delays | None = None, profile: str = "new", **keys: str
+) -> Iterator[EmptyProject]:
+    """The project, and a profile that creates a VM in it. ``keys``: as of ``profile_text``."""
+    with contextlib.ExitStack() as stack:
+        # Inside the world, so that what runs on the machine counts as the world's processes.
+        sshd = stack.enter_context(running_sshd(world.home / "machine"))
+        host_keys = dict(line.split() for line in sshd.host_keys)
+
+        def equip(vm: Vm) -> Vm:
+            return replace(vm, address="127.0.0.1", host_keys=host_keys)
+
+        emulator = stack.enter_context(
+            FaultyEmulator([], project_metadata={PROJECT: {}}, delays=delays or Delays(), guest_factory=equip)
+        )
+        relay = FaultyRelay(instance_finder(emulator.cloud))
+        stack.callback(relay.close)
+        world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url
+        world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
+        world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] = "true"
+        world.profile(profile, profile_text(sshd, **keys))
+        stack.callback(world.end)
+        yield EmptyProject(emulator, sshd)
