@@ -25,6 +25,32 @@ MODULES = {
     "types/__init__.py": "",
     "types/compute.py": "class Disk: pass\n",
 }
+MESSAGES = """
+import proto
+import google.protobuf.any_pb2 as any_pb2
+__protobuf__ = proto.module(package="rr.compute.v9", manifest={"Disk", "Operation", "Owner", "Size"})
+class Disk(proto.Message):
+    size = proto.Field(proto.MESSAGE, number=1, message="Size")
+    owners = proto.RepeatedField(proto.MESSAGE, number=2, message="Owner")
+    extra = proto.Field(proto.MESSAGE, number=3, message=any_pb2.Any)
+class Operation(proto.Message):
+    class Status(proto.Enum):
+        UNDEFINED = 0
+        DONE = 1
+    class Size(proto.Enum):
+        SMALL = 0
+    status = proto.Field(proto.ENUM, number=1, enum=Status)
+    sizes = proto.MapField(proto.STRING, proto.MESSAGE, number=2, message="Size")
+class Owner(proto.Message):
+    disk = proto.Field(proto.MESSAGE, number=1, message="Disk")
+    label = proto.MapField(proto.STRING, proto.STRING, number=2)
+class Size(proto.Message):
+    gb = proto.Field(proto.INT64, number=1)
+"""
+ANNOTATED = (
+    "from typing import Union\nfrom rr_compute_v9.types import compute\n"
+    "class DisksClient:\n    def get(self, disk: Union[compute.Disk, dict]) -> compute.Operation: ...\n"
+)
 
 
 @pytest.fixture
@@ -53,7 +79,7 @@ def test_a_name_brings_its_own_module_only(lazy: ModuleType, name: str, home: st
 
     assert found.__module__ == PACKAGE + home
     also = {".elsewhere"} if name == "DisksClient" else set()  # which that module needs itself
-    assert loaded() == {"", home, home.rpartition(".")[0]} | also
+    assert loaded() == {"", ".types", home, home.rpartition(".")[0]} | also
 
 
 def test_what_is_not_where_it_is_expected_is_what_the_whole_package_has(lazy: ModuleType) -> None:
@@ -68,6 +94,36 @@ def test_a_name_that_does_not_exist_is_an_error_of_attribute(lazy: ModuleType) -
     with pytest.raises(AttributeError, match="Nowhere"):
         lazy.Nowhere  # noqa: B018  # to look is the test
     assert isinstance(lazy.Moved, type)
+
+
+def test_a_message_is_made_when_it_is_used_and_with_it_those_of_its_fields(tmp_path: Path) -> None:
+    """In a process of its own: protobuf registers a message once."""
+    for path, text in {**MODULES, "types/compute.py": MESSAGES, "services/disks.py": ANNOTATED}.items():
+        (file := tmp_path / PACKAGE / path).parent.mkdir(exist_ok=True, parents=True)
+        file.write_text(text)
+    subprocess.run([sys.executable, "-c", CONVERSATION], env={"PYTHONPATH": str(tmp_path)}, timeout=60, check=True)
+
+
+CONVERSATION = """
+from remote_runtime.compute.client import lazy_import
+lazy_import.import_lazily("rr_compute_v9")
+import rr_compute_v9
+from rr_compute_v9.types import compute
+
+def made():
+    return {"Disk", "Operation", "Owner", "Size"} & vars(compute).keys()
+
+client = rr_compute_v9.DisksClient
+assert made() == set() and rr_compute_v9.types.compute is compute
+disk = compute.Disk(size={"gb": 7}, owners=[{"label": {"a": "b"}, "disk": {"size": {"gb": 8}}}])
+assert made() == {"Disk", "Owner", "Size"}, made()
+assert compute.Disk.from_json(compute.Disk.to_json(disk)) == disk
+assert disk.owners[0].disk.size.gb == 8 and isinstance(disk.owners[0], compute.Owner)
+done = rr_compute_v9.Operation(status=rr_compute_v9.Operation.Status.DONE, sizes={"all": disk.size})
+assert done.sizes["all"] == compute.Size(gb=7), "made before"
+assert compute.Operation.to_dict(done) == {"status": 1, "sizes": {"all": {"gb": "7"}}}
+assert not hasattr(compute, "Nowhere")
+"""
 
 
 @pytest.mark.parametrize("name", ["sys", "rr_no_such_package"])
