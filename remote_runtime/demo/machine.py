@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncssh
@@ -23,7 +24,7 @@ from .ssh_server.account import Account, current_user
 from .ssh_server.server import SshServer
 
 PROJECT, ZONE, INSTANCE = "demo", "us-central1-a", "demo-vm"
-DELAYS = Delays(queue_s=0.1, start_s=1.0, stop_s=0.5, boot_s=0.4)
+DELAYS = Delays(queue_s=0.1, start_s=1.0, stop_s=0.5, insert_s=1.0, delete_s=0.3, boot_s=0.4)
 POLL_S = 0.2
 
 
@@ -55,9 +56,18 @@ class DemoGuest:
         self._ssh_server.thaw()
 
 
-def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
+@dataclass(frozen=True)
+class MachinePlan:
+    """``exists``: the instance is there; else a client creates it. ``external``: whether it has an external address;
+    without one, only Identity-Aware Proxy's relay reaches it. ``exhausted_zones``: those without capacity."""
+
+    exists: bool = True
+    external: bool = True
+    exhausted_zones: tuple[str, ...] = ()
+
+
+def run(path: Path, ended: threading.Event, plan: MachinePlan) -> None:
     """Runs the machine in ``path`` until ``ended`` is set, ``machine.json`` vanishes, or a part of it dies.
-    ``external``: whether it has an external address; without one, only Identity-Aware Proxy's relay reaches it.
 
     Raises ``OSError`` if it cannot be started, ``MachineDied``. At the end no process of the machine is left, and no
     ``path``.
@@ -74,18 +84,25 @@ def run(path: Path, ended: threading.Event, *, external: bool = True) -> None:
         ssh_server = undo.enter_context(_ssh_server(account, key_file))
         undo.callback(processes.terminate_all, machine_id)
         authorized_line = f"{account.user}:{key_file.with_suffix('.pub').read_text().strip()}"
-        vm = Vm(
-            INSTANCE,
-            PROJECT,
-            ZONE,
-            metadata={"enable-guest-attributes": "TRUE", "ssh-keys": authorized_line},
-            address="127.0.0.1",
-            external=external,
-            guest=DemoGuest(account, ssh_server),
-            authorize=ssh_server.authorize,
+        metadata = undo.enter_context(MetadataServer())
+
+        def equip(vm: Vm) -> Vm:
+            metadata.show(vm)
+            guest = DemoGuest(account, ssh_server)
+            return replace(vm, address="127.0.0.1", guest=guest, authorize=ssh_server.authorize)
+
+        switched_on = {"enable-guest-attributes": "TRUE"}
+        vm = Vm(INSTANCE, PROJECT, ZONE, metadata=switched_on, external=plan.external)
+        emulator = undo.enter_context(
+            ComputeEmulator(
+                [equip(vm)] if plan.exists else [],
+                project_metadata={PROJECT: {"ssh-keys": authorized_line}},
+                delays=DELAYS,
+                guest_factory=equip,
+                on_shutdown=ended.set,
+            )
         )
-        emulator = undo.enter_context(ComputeEmulator([vm], delays=DELAYS, on_shutdown=ended.set))
-        metadata = undo.enter_context(MetadataServer(vm))
+        emulator.cloud.exhausted.update(dict.fromkeys(plan.exhausted_zones, "ZONE_RESOURCE_POOL_EXHAUSTED"))
         account.extra_environment["GCE_METADATA_HOST"] = metadata.address
         account.extra_environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
         relay = Relay(instance_finder(emulator.cloud))

@@ -80,17 +80,23 @@ class DemoBackend(GceBackend):
     def _process(self) -> DemoProcess:
         target = cast("DemoTarget", self.profile.target)
         home = self.state.file_path(self.profile.name, "machine")
-        return DemoProcess(home, self.profile.name, external_address=target.external_address)
+        if target.create is None:
+            return DemoProcess(home, self.profile.name, external_address=target.external_address)
+        exhausted_zone = target.zones[0] if len(target.zones) > 1 else ""
+        return DemoProcess(home, self.profile.name, has_instance=False, exhausted_zone=exhausted_zone)
 
 
 @fast_dataclass(frozen=True)
 class DemoProcess:
     """The process ``python -m remote_runtime.demo``. ``home``: its directory, which it makes and removes itself.
-    ``name``: of its runtime. ``external_address``: whether it has one; else it is reached through IAP."""
+    ``name``: of its runtime. ``external_address``: whether it has one; else it is reached through IAP.
+    ``has_instance``: else it is created. ``exhausted_zone``: has no capacity, so that another one is tried."""
 
     home: Path
     name: str
     external_address: bool = True
+    has_instance: bool = True
+    exhausted_zone: str = ""
 
     def is_running(self) -> bool:
         """By its lock: files that a killed process left behind do not count, nor does its pid."""
@@ -157,7 +163,12 @@ class DemoProcess:
         return self.is_running()
 
     def _start(self, stderr: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        more = [] if self.external_address else ["--no-external-address"]
+        options = {
+            "--no-external-address": not self.external_address,
+            "--no-instance": not self.has_instance,
+            f"--exhausted-zone={self.exhausted_zone}": self.exhausted_zone,
+        }
+        more = [option for option, is_given in options.items() if is_given]
         return start_python(
             ["-m", "remote_runtime.demo", str(self.home), *more],
             stdin=subprocess.DEVNULL,

@@ -16,9 +16,17 @@ SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 
 
 class MetadataServer:
-    """Answers on ``address`` (``127.0.0.1:PORT``, for GCE_METADATA_HOST) until the ``with`` block ends."""
+    """Answers on ``address`` (``127.0.0.1:PORT``, for GCE_METADATA_HOST) until the ``with`` block ends; nothing before
+    an instance exists."""
 
-    def __init__(self, vm: Vm) -> None:
+    def __init__(self, vm: Vm | None = None) -> None:
+        self._server = _MetadataHttpServer()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-metadata")
+        if vm is not None:
+            self.show(vm)
+
+    def show(self, vm: Vm) -> None:
+        """Answers what concerns ``vm`` from now on."""
         token = {"access_token": "demo-token", "expires_in": 3599, "token_type": "Bearer"}
         boot = {
             "deviceName": vm.name,
@@ -37,8 +45,7 @@ class MetadataServer:
             "instance/service-accounts/default/token": json.dumps(token),
             "instance/service-accounts/default/scopes": "\n".join(SCOPES),
         }
-        self._server = _MetadataHttpServer({f"/computeMetadata/v1/{path}": text for path, text in answers.items()})
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="demo-metadata")
+        self._server.answers = {f"/computeMetadata/v1/{path}": text for path, text in answers.items()}
 
     @property
     def address(self) -> str:
@@ -59,8 +66,8 @@ class MetadataServer:
 class _MetadataHttpServer(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, answers: dict[str, str]) -> None:
-        self.answers = answers
+    def __init__(self) -> None:
+        self.answers: dict[str, str] = {}
         super().__init__(("127.0.0.1", 0), _MetadataHandler)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -28,6 +29,11 @@ from tests.support.environment.processes import commands_of
 from tests.support.environment.waiting import eventually
 
 WITHIN_S = 20.0
+READ_ZONE = """
+import os, urllib.request as http
+url = f"http://{os.environ['GCE_METADATA_HOST']}/computeMetadata/v1/instance/zone"
+print(http.urlopen(http.Request(url, headers={"Metadata-Flavor": "Google"})).read().decode())
+"""
 
 
 @dataclass
@@ -38,10 +44,11 @@ class Demo:
     path: Path
     facts: dict[str, Any]
 
-    def request(self, path: str, *, post: bool = False) -> Any:
-        data = b"{}" if post else None
+    def request(self, path: str, *, post: bool = False, body: Any = None, method: str | None = None) -> Any:
+        data = json.dumps(body or {}).encode() if post or body else None
         url = path if path.startswith("http") else self.facts["endpoint"] + path
-        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310 - loopback http
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, data, headers, method=method)  # noqa: S310 - loopback http
         with urllib.request.urlopen(request, timeout=WITHIN_S) as response:  # noqa: S310 - loopback http
             return json.load(response)
 
@@ -50,11 +57,13 @@ class Demo:
         return f"projects/{self.facts['project']}/zones/{self.facts['zone']}/instances/{self.facts['instance']}"
 
     def change(self, verb: str) -> None:
-        operation = self.request(f"{self.instance}/{verb}", post=True)
-        zone = self.instance.partition("/instances/")[0]
-        done = self.request(f"{zone}/operations/{operation['name']}/wait", post=True)
+        assert "error" not in self.done(self.request(f"{self.instance}/{verb}", post=True))
+
+    def done(self, operation: Any) -> Any:
+        path = operation["selfLink"].partition("/compute/v1/")[2]
+        done = self.request(f"{path}/wait", post=True)
         assert done["status"] == "DONE"
-        assert "error" not in done
+        return done
 
     def host_keys(self) -> dict[str, str]:
         try:
@@ -108,9 +117,9 @@ def home_of(process: psutil.Process) -> str:
 
 
 @contextmanager
-def demo(path: Path) -> Iterator[Demo]:
+def demo(path: Path, *options: str) -> Iterator[Demo]:
     environment = {**os.environ, "SECRET_OF_THE_CALLER": "s3cret"}
-    command = [sys.executable, "-m", "remote_runtime.demo", str(path)]
+    command = [sys.executable, "-m", "remote_runtime.demo", str(path), *options]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         eventually(lambda: (path / "machine.json").exists() or process.poll() is not None, what="machine.json")
@@ -342,6 +351,34 @@ def test_a_stopped_machine_starts_stops_with_all_its_processes_and_starts_again(
         assert machine.start() == keys
         with machine.ssh() as transport:
             assert run(transport, "echo again")[1] == b"again\n"
+
+
+def test_a_machine_is_created_where_there_is_capacity_and_deleted_with_all_its_processes(tmp_path: Path) -> None:
+    source = "projects/debian-cloud/global/images/family/debian-12"
+    with demo(tmp_path / "machine", "--no-instance", "--exhausted-zone=us-central1-a") as machine:
+        assert not machine.answers()
+        for zone in ("us-central1-a", "us-central1-b"):
+            wanted = {
+                "name": "new",
+                "machineType": f"zones/{zone}/machineTypes/e2-standard-4",
+                "disks": [{"boot": True, "autoDelete": True, "initializeParams": {"sourceImage": source}}],
+                "networkInterfaces": [{}],
+                "metadata": {"items": [{"key": "enable-guest-attributes", "value": "TRUE"}]},
+            }
+            done = machine.done(machine.request(f"projects/demo/zones/{zone}/instances", body=wanted))
+            assert ("error" in done) == (zone == "us-central1-a")
+        machine.facts |= {"zone": "us-central1-b", "instance": "new"}
+        eventually(machine.answers, what="an answer at the SSH port")
+        keys = eventually(machine.host_keys, what="host keys in the guest attributes")
+        with machine.ssh() as transport:
+            assert keys["ssh-ed25519"] == transport.get_remote_server_key().get_base64()
+            zone_seen = run(transport, shlex.join([sys.executable, "-c", READ_ZONE]))[1]
+            assert zone_seen == b"projects/1/zones/us-central1-b\n"
+            transport.open_session().exec_command("sleep 600")
+            eventually(machine.processes, what="the sleep")
+            machine.done(machine.request(machine.instance, method="DELETE"))
+        assert machine.processes() == []
+        assert not machine.answers()
 
 
 def test_a_suspended_machine_stands_still_and_goes_on_where_it_was(tmp_path: Path) -> None:
