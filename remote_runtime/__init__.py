@@ -59,14 +59,15 @@ def open(
     *,
     keep: bool | None = None,
     timeout_s: float | None = None,
+    yes: bool = False,
     on_progress: Callable[[str], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> AbstractContextManager[ReadyRuntime]:
     """A runtime for the ``with`` block: `remote-runtime up` when it begins, `remote-runtime down` when it ends.
 
     ``profile``: its name or its file. ``keep``: whether the runtime stays running after the block; None keeps it if it
-    was running before. ``timeout_s``, ``on_progress``, the value and the errors: as for ``up``. ``tell``: the former
-    name of ``on_progress``.
+    was running before. ``timeout_s``, ``on_progress``, the value and the errors: as for ``up``. ``yes``: the VM can be
+    created, and deleted again. ``tell``: the former name of ``on_progress``.
 
     At the end raises ``LocalError`` ``busy`` if kernels are busy, or ``left-behind``: then the runtime still exists.
     """
@@ -78,16 +79,21 @@ def open(
         if on_progress is not None:
             raise TypeError("open() got both `on_progress` and `tell`, its former name")
         warnings.warn("`open(tell=…)` is deprecated: use `on_progress=…`", DeprecationWarning, stacklevel=2)
-    return open_runtime(profile, keep=keep, timeout_s=timeout_s, on_progress=on_progress or tell)
+    return open_runtime(profile, keep=keep, timeout_s=timeout_s, yes=yes, on_progress=on_progress or tell)
 
 
 def up(
-    profile: str, *, timeout_s: float | None = None, on_progress: Callable[[str], None] | None = None
+    profile: str,
+    *,
+    timeout_s: float | None = None,
+    yes: bool = False,
+    on_progress: Callable[[str], None] | None = None,
 ) -> ReadyRuntime:
     """Start a runtime, or reuse the running one, and return it. It keeps running until ``down``.
 
-    ``profile``: its name or its file. ``timeout_s``: the deadline; None for the profile's own limits. ``on_progress``
-    is called with each line of progress, in this thread.
+    ``profile``: its name or its file. ``timeout_s``: the deadline; None for the profile's own limits. ``yes``: the VM
+    that ``target.create`` describes can be created. ``on_progress`` is called with each line of progress, in this
+    thread.
 
     The runtime's ``url`` is masked when it is printed, because notebooks and logs are shared and it contains the token:
     ``runtime.url.reveal()`` is the URL to paste into Colab.
@@ -97,7 +103,7 @@ def up(
     """
     from .api import start_runtime
 
-    return start_runtime(profile, timeout_s=timeout_s, on_progress=on_progress)
+    return start_runtime(profile, timeout_s=timeout_s, yes=yes, on_progress=on_progress)
 
 
 def down(
@@ -105,15 +111,17 @@ def down(
     *,
     force: bool = False,
     keep_server: bool = False,
-    instance: Literal["stop", "suspend"] | None = None,
+    instance: Literal["stop", "suspend", "delete"] | None = None,
     purge: bool = False,
+    yes: bool = False,
     on_progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Stop a runtime. Does nothing if it is not running.
 
     ``force``: also if kernels are busy or cleanup fails. ``keep_server``: Jupyter and its kernels continue on the
     machine. ``instance``: what happens to the VM; None for the profile's ``on_down``. ``purge``: also delete the
-    remote-runtime directory on the machine, and the SSH key that was added.
+    remote-runtime directory on the machine, and the SSH key that was added. ``yes``: the VM can be deleted, which
+    ``instance="delete"`` and ``on_down.instance: delete`` require.
 
     Returns the runtime's entry of `remote-runtime down --json`. Raises ``RemoteRuntimeError``: ``busy`` if kernels are
     busy, ``left-behind`` if something could not be removed.
@@ -121,7 +129,7 @@ def down(
     from .api import stop_runtime
     from .commands.down import DownOptions
 
-    options = DownOptions(keep_server=keep_server, instance=instance, purge=purge, force=force)
+    options = DownOptions(keep_server=keep_server, instance=instance, purge=purge, force=force, yes=yes)
     return stop_runtime(profile, options, on_progress=on_progress)
 
 

@@ -87,23 +87,25 @@ class ReadyRuntime(ApiRuntime):
 
 @contextmanager
 def open_runtime(
-    profile: str, *, keep: bool | None, timeout_s: float | None, on_progress: OnProgress | None
+    profile: str, *, keep: bool | None, timeout_s: float | None, yes: bool, on_progress: OnProgress | None
 ) -> Iterator[ReadyRuntime]:
     """See ``remote_runtime.open``."""
     was_up = store.is_alive(_context(None).state, profiles.name_of(profile))
-    runtime = start_runtime(profile, timeout_s=timeout_s, on_progress=on_progress)
+    runtime = start_runtime(profile, timeout_s=timeout_s, yes=yes, on_progress=on_progress)
     try:
         yield runtime
     finally:
         if not (was_up if keep is None else keep):
-            stop_runtime(profile, DownOptions(), on_progress=on_progress)
+            stop_runtime(profile, DownOptions(yes=yes), on_progress=on_progress)
 
 
-def start_runtime(profile: str, *, timeout_s: float | None, on_progress: OnProgress | None) -> ReadyRuntime:
+def start_runtime(
+    profile: str, *, timeout_s: float | None, on_progress: OnProgress | None, yes: bool = False
+) -> ReadyRuntime:
     """See ``remote_runtime.up``."""
     context = _context(on_progress)
     with _named_in_hints(profile):
-        document = up(profile, Options(timeout_s=timeout_s), context, on_ready=lambda runtime: None)
+        document = up(profile, Options(timeout_s=timeout_s, yes=yes), context, on_ready=lambda runtime: None)
     return ReadyRuntime(**vars(_loaded(context.state, document)))
 
 

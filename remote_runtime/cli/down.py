@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
 
 import click
 
@@ -29,6 +28,8 @@ from .output import console
 @click.option("--keep-server", is_flag=True, help="Keep Jupyter and its kernels running.")
 @click.option("--stop-instance", is_flag=True, help="Also stop the Compute Engine VM.")
 @click.option("--suspend-instance", is_flag=True, help="Also suspend the Compute Engine VM.")
+@click.option("--delete-instance", is_flag=True, help="Also delete the VM that `up` created.")
+@click.option("--yes", is_flag=True, help="Delete the VM without asking.")
 @click.option("--force", is_flag=True, help="Stop despite busy kernels or failures.")
 @click.option("--stop-busy", is_flag=True, hidden=True, help="Stop busy kernels without asking.")  # the caller has
 @click.option("--purge", is_flag=True, help="Also delete remote-runtime's files there.")
@@ -40,6 +41,8 @@ def down(
     keep_server: bool,
     stop_instance: bool,
     suspend_instance: bool,
+    delete_instance: bool,
+    yes: bool,
     force: bool,
     stop_busy: bool,
     purge: bool,
@@ -53,25 +56,29 @@ def down(
 
     On a terminal you can leave PROFILE out while there is one runtime; `down` asks before it stops it. It also asks
     before it stops busy kernels; without a terminal that requires --force.
+
+    --delete-instance deletes a VM that `up` created, with its boot disk, also after an earlier `down`. It asks before;
+    without a terminal that requires --yes.
     """
-    from ..commands.down import DownOptions
+    from ..commands.down import Action, DownOptions
     from ..commands.down import down as take_down
     from ..commands.orphans import stop_orphans
     from ..commands.profile_reference import profile_file, profile_reference
     from ..state import store
 
+    asked: dict[Action, bool] = {"stop": stop_instance, "suspend": suspend_instance, "delete": delete_instance}
     if profile and everything:
         raise UsageError("usage", "--all excludes names of runtimes")
-    if stop_instance and suspend_instance:
-        raise UsageError("usage", "--stop-instance excludes --suspend-instance")
-    if keep_server and (stop_instance or suspend_instance or purge):
+    chosen = [action for action, is_chosen in asked.items() if is_chosen]
+    if len(chosen) > 1:
+        raise UsageError("usage", f"--{chosen[0]}-instance excludes --{chosen[1]}-instance")
+    if keep_server and (chosen or purge):
         raise UsageError("usage", "--keep-server excludes --purge and options that stop the VM")
     state_dir = state()
     profile = profile if profile or everything else tuple(runtimes_to_stop(output))
     names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
     context = output.context(show_names=len(names) > 1)
-    instance: Literal["stop", "suspend"] | None = "stop" if stop_instance else "suspend" if suspend_instance else None
-    options = DownOptions(keep_server, instance, purge, force, stop_busy)
+    options = DownOptions(keep_server, chosen[0] if chosen else None, purge, force, stop_busy, yes)
     jobs = {name: functools.partial(take_down, name, options, context, named=not everything) for name in names}
     stopped, errors = run_jobs(jobs, context)
     references = dict(zip(names, profile, strict=False))

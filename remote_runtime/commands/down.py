@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 from ..core.access import merge_keys
 from ..core.deadline import Deadline
-from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, UsageError
+from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, UsageError, from_dict
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..state import ipc, store
-from .context import PROGRESS_EVENTS, CommandContext, View, show_progress
+from .confirm_down import confirm_busy, confirm_deletion
+from .context import PROGRESS_EVENTS, CommandContext, show_progress
 from .status import require_known_name
 from .up import exclusive, wait_for_exit
+
+Action = Literal["stop", "suspend", "delete"]
 
 DOWN_TIMEOUT_S = 420.0
 CONNECT_TIMEOUT_S = 8.0
@@ -29,13 +32,14 @@ STEP_MARGIN_S = 30.0
 @fast_dataclass(frozen=True)
 class DownOptions:
     """``instance``: overrides ``on_down.instance`` of the profile. ``stop_busy``: the user has confirmed that busy
-    kernels end."""
+    kernels end; ``yes``: that a VM is deleted."""
 
     keep_server: bool = False
-    instance: Literal["stop", "suspend"] | None = None
+    instance: Action | None = None
     purge: bool = False
     force: bool = False
     stop_busy: bool = False
+    yes: bool = False
 
 
 def down(name: str, options: DownOptions, context: CommandContext, *, named: bool = True) -> dict[str, Any]:
@@ -101,8 +105,14 @@ def _ask_keeper(name: str, options: DownOptions, context: CommandContext, deadli
                     show_progress(event, name, context.view)
                 elif event["event"] == "busy":
                     if not options.stop_busy:
-                        _confirm_busy(name, event["why"], context.view)
+                        confirm_busy(name, event["why"], context.view)
                     channel.send({"op": "go"})
+                elif event["event"] == "confirm":
+                    if not options.yes:
+                        confirm_deletion(name, event["question"], context.view)
+                    channel.send({"op": "go"})
+                elif event["event"] == "refused":
+                    raise from_dict(event["error"])
                 elif event["event"] == "stopped":
                     wait_for_exit(state, name)
                     return {key: value for key, value in event.items() if key != "event"}
@@ -125,6 +135,8 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
         if not options.force:
             raise
         runtime = None
+    if runtime is None and options.instance == "delete" and (left := _created_runtime(name, context)) is not None:
+        return _take_down(left, options, context, no_server=True)
     if runtime is None:
         _remove_stray_demo(state, name)
         store.remove_files(state, name)
@@ -153,7 +165,9 @@ def _clear_leftovers(name: str, options: DownOptions, context: CommandContext, *
     return stopped
 
 
-def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) -> dict[str, Any]:
+def _take_down(
+    runtime: Runtime, options: DownOptions, context: CommandContext, *, no_server: bool = False
+) -> dict[str, Any]:
     from .. import profiles, ssh
     from ..core.documents import take_down_document
     from ..lifecycle.resources import Resources
@@ -164,7 +178,12 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
 
     def confirm(why: str) -> bool:
         if not options.stop_busy:
-            _confirm_busy(name, why, context.view)
+            confirm_busy(name, why, context.view)
+        return True
+
+    def confirm_delete(question: str) -> bool:
+        if not options.yes:
+            confirm_deletion(name, question, context.view)
         return True
 
     profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
@@ -173,13 +192,32 @@ def _take_down(runtime: Runtime, options: DownOptions, context: CommandContext) 
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
         Resources(),
         open_target(profile, state, context.environ, ssh.Keys()),
-        TakeDownOptions(options.keep_server, options.instance, options.purge, force=options.force),
+        TakeDownOptions(options.keep_server, options.instance, options.purge, no_server=no_server, force=options.force),
         progress=context.progress(name),
         prompt=context.prompt(name),
         confirm=confirm,
+        confirm_deletion=confirm_delete,
         record=lambda keys: store.save_last_run(state, name, replace(last_run, keys=keys)),
     ).run()
     return {**take_down_document(stopped), "tunnel": False}
+
+
+def _created_runtime(name: str, context: CommandContext) -> Runtime | None:
+    """A runtime that is down and whose VM `up` created: an earlier `down` has kept the VM. None if it does not exist.
+    Raises ``CloudError`` ``not-created-here``."""
+    from .. import profiles, ssh
+    from ..targets import open_target
+    from .profile_reference import load_profile
+
+    profile, client_id = load_profile(name, context), store.load_last_run(context.state, name).client_id
+    target = open_target(profile, context.state, context.environ, ssh.Keys())
+    context.view.step(name, "Finding the VM")
+    deadline = context.deadline(profile.timeouts.instance_s)
+    instance = target.find_created(client_id, progress=context.progress(name), deadline=deadline)
+    if instance is None:
+        return None
+    text = profiles.to_yaml(profile)
+    return Runtime(name, str(profile.path), profile.target_fields(), client_id, text, instance=instance)
 
 
 def _purge(name: str, context: CommandContext, *, named: bool) -> list[str]:
@@ -221,13 +259,6 @@ def _remove_stray_demo(state: store.StateDir, name: str) -> None:
     home = state.file_path(name, "machine")
     if home.exists():
         shutil.rmtree(home, ignore_errors=True)  # the machine removes its files at the same time
-
-
-def _confirm_busy(name: str, why: str, view: View) -> None:
-    if not view.interactive:
-        raise LocalError("busy", f"{name} was not stopped", why, "--force stops it anyway")
-    if not view.confirm(name, f"{why[:1].upper()}{why[1:]} on {name}. Stop it anyway?"):
-        raise LocalError("busy", f"{name} was not stopped", why)
 
 
 def _check_deadlines(deadline: Deadline, silence_deadline: Deadline, name: str) -> None:

@@ -22,6 +22,15 @@ from .server import Server as Server
 
 
 @fast_dataclass(frozen=True)
+class AttachedDisk:
+    """``is_deleted``: it is deleted together with the instance."""
+
+    name: str
+    size_gb: int
+    is_deleted: bool
+
+
+@fast_dataclass(frozen=True)
 class Instance:
     """A machine, and the address of its SSH server.
 
@@ -31,7 +40,7 @@ class Instance:
     was not. ``running_since``: ISO 8601, empty if unknown. ``project_from``, ``zone_from``, ``credentials_from``: the
     sources of these, in words. ``via``: the route, empty where there is only one; ``why_via``: the reason for it.
     ``access``: this computer's login there, None for other machines. ``created_by``: the client id in the label of a VM
-    that `up` created, else empty.
+    that `up` created, else empty. ``disks``: persistent ones.
     """
 
     kind: Literal["gce", "ssh", "local", "demo"]
@@ -53,6 +62,7 @@ class Instance:
     via: Literal["", "external", "internal", "iap"] = ""
     why_via: str = ""
     created_by: str = ""
+    disks: tuple[AttachedDisk, ...] = ()
 
     @property
     def where(self) -> str:

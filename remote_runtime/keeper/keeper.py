@@ -16,7 +16,7 @@ from .. import ssh
 from ..core.access import InstalledKey
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
-from ..core.errors import Interrupted, LocalError, RemoteRuntimeError
+from ..core.errors import Interrupted, RemoteRuntimeError
 from ..core.model import Health, Runtime, Verdict
 from ..core.profile import Profile
 from ..jupyter import health
@@ -242,7 +242,7 @@ class Keeper:
         self.record.update(profile_path=str(profile.path), profile_text=profile_yaml(profile))
 
     def _take_down(self, request: ControlRequest, *, no_server: bool = False) -> bool:
-        """False if kernels are busy and the client does not confirm that they end."""
+        """False if the client does not confirm that kernels end, or a VM is deleted; or if that is not allowed."""
         limits = self.profile.timeouts
         step_s = max(limits.ssh_s, limits.jupyter_s)  # stopping an instance reports its progress meanwhile
         request.reply({"event": "limits", "step_s": step_s, "whole_s": 2 * limits.total_s})
@@ -255,11 +255,11 @@ class Keeper:
                 progress=ReplyProgress(request),
                 prompt=self._prompt,
                 confirm=request.confirm,
+                confirm_deletion=request.confirm_deletion,
                 record=self._save_keys,
             ).run()
-        except LocalError as busy:
-            log.info("it stays running: %s", busy)
-            return False
+        except RemoteRuntimeError as error:
+            return results.report_not_taken_down(error, request)
         self._save_keys(self.record.runtime.keys)
         results.report_taken_down(result, request, self.record, self.subscribers)
         return True

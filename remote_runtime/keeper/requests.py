@@ -36,7 +36,14 @@ class ControlRequest:
 
     def confirm(self, why: str) -> bool:
         """Asks the client whether to continue although ``why``. False if it disconnected or does not answer in time."""
-        self.reply({"event": "busy", "why": why})
+        return self._ask({"event": "busy", "why": why})
+
+    def confirm_deletion(self, question: str) -> bool:
+        """As ``confirm``, before a VM is deleted."""
+        return self._ask({"event": "confirm", "question": question})
+
+    def _ask(self, message: Message) -> bool:
+        self.reply(message)
         try:
             return self.channel is not None and self.replies.get(timeout=CONFIRM_TIMEOUT_S)
         except queue.Empty:

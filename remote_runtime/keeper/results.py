@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from typing import Literal
 
 from ..core.documents import take_down_document
 from ..core.errors import Interrupted, RemoteRuntimeError
@@ -44,6 +45,13 @@ def did_nothing(runtime: Runtime) -> bool:
     """Whether no run of this name started or changed anything, so that its files are of no use."""
     has_vm = runtime.instance is not None and runtime.instance.kind in ("gce", "demo")
     return not (has_vm or runtime.folder or runtime.keys)
+
+
+def report_not_taken_down(error: RemoteRuntimeError, request: ControlRequest) -> Literal[False]:
+    """The client has left if it did not confirm."""
+    log.info("it stays running: %s", error)
+    request.reply({"event": "refused", "error": error.as_dict()})
+    return False
 
 
 def report_nothing_to_take_down(requests: list[ControlRequest], name: str) -> None:

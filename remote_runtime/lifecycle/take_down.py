@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from ..core.access import InstalledKey, merge_keys
 from ..core.callbacks import Prompt
@@ -21,22 +21,18 @@ from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
 from ..targets import KeyPolicy, LoginOptions, Target, TargetSession
 from .context import ProgressSink
+from .instance_end import MIN_STOP_S, OFF_STATUSES, Action, InstanceEnd, instance_action
 from .resources import Resources
 from .upstream import is_listening
 
 log = logging.getLogger(__name__)
 # Minimum timeouts: the profile's may be short, and what is not reached in time stays on the machine.
-MIN_CONNECT_S, MIN_STOP_S = 20.0, 30.0
-MIN_INSTANCE_S = 180.0
+MIN_CONNECT_S = 20.0
 PING_S = 10.0
 
-OFF_STATUSES = ("TERMINATED", "STOPPED", "STOPPING", "GONE")
-UNKNOWN = "UNKNOWN"
 REMOTE_DIR = "~/.local/share/remote-runtime"
 SERVER_REMAINS = "Jupyter may still be running"
-MAY_STILL_COST = "{} may still be running and billing"
 
-Action = Literal["stop", "suspend"]
 T = TypeVar("T")
 
 
@@ -54,15 +50,16 @@ class TakeDownOptions:
 
 def ends_kernels(runtime: Runtime, profile: Profile, options: TakeDownOptions) -> bool:
     """Whether the kernels, and their work, end too."""
-    if _action(profile, options) == "stop":
+    if instance_action(profile, options.instance, keep_server=options.keep_server) in ("stop", "delete"):
         return True
     return not (_is_attached(runtime) or options.keep_server or profile.on_down.server == "keep")
 
 
 @dataclass
 class TakeDown:
-    """``confirm`` is called with a description of running work, and returns whether it can be stopped. ``record`` is
-    called with the keys that remote-runtime has installed, whenever they change."""
+    """``confirm`` is called with a description of running work, and returns whether it can be stopped;
+    ``confirm_deletion`` with the question before a VM is deleted. ``record`` is called with the keys that
+    remote-runtime has installed, whenever they change."""
 
     runtime: Runtime
     resources: Resources
@@ -71,22 +68,26 @@ class TakeDown:
     progress: ProgressSink
     prompt: Prompt
     confirm: Callable[[str], bool]
+    confirm_deletion: Callable[[str], bool]
     record: Callable[[tuple[InstalledKey, ...]], None]
 
     _remains: dict[str, str] = field(default_factory=dict, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
     _on_another_machine: bool = field(default=False, init=False)
-    _machine_answers: bool = field(default=False, init=False)
     _server_answers: bool = field(default=False, init=False)
-    _status: str | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._profile = self.target.profile
         self._keys = self.runtime.keys
+        action = instance_action(self._profile, self.options.instance, keep_server=self.options.keep_server)
+        self._instance = InstanceEnd(
+            self.runtime, self.target, action, self.progress, self.confirm_deletion, self._attempt, self._notes
+        )
 
     def run(self) -> TakeDownResult:
-        """Raises ``LocalError`` ``busy`` when running work must not be ended; nothing is changed then. All other
-        failures are in the result's ``remains``."""
+        """Raises ``LocalError`` ``busy`` when running work must not be ended, or a VM not be deleted; ``CloudError``
+        ``not-created-here``. Nothing is changed then. All other failures are in the result's ``remains``."""
+        self._instance.check_deletion()
         try:
             server = self._end_server()
         except LocalError:
@@ -96,14 +97,14 @@ class TakeDown:
         # A key that was installed only to connect here is always removed.
         self._revoke(self._keys if self.options.purge or self.runtime.unfinished else self._keys_of_this_run())
         instance = self.runtime.instance
-        status = self._end_instance(instance) if instance is not None else None
+        status = self._instance.run()
         if server in ("unknown", "kept") and status in OFF_STATUSES:
             server = "gone"
             self._remains.pop(SERVER_REMAINS, None)
         self._attempt(
             "the demo machine may still be running", lambda: self.target.stop_demo(instance, Deadline(MIN_STOP_S))
         )
-        is_on_disk = server == "gone" and status in OFF_STATUSES and status != "GONE"
+        is_on_disk = server == "gone" and status in OFF_STATUSES and status not in ("GONE", "DELETED")
         return TakeDownResult(
             name=self.runtime.name,
             tunnel=True,
@@ -152,9 +153,9 @@ class TakeDown:
             return "kept"
         if not self.target.exists():
             return "gone"
-        if self.options.no_server or instance is None:
+        if self.options.no_server or self._instance.undoes_creation or instance is None:
             return "unknown"  # not checked: this `up` has left nothing there
-        if instance.status in OFF_STATUSES and self._status_now(instance) in OFF_STATUSES:
+        if instance.status in OFF_STATUSES and self._instance.status_now(instance) in OFF_STATUSES:
             return "gone"
         ended = self._attempt(SERVER_REMAINS, lambda: self._stop_server(instance)) or "unknown"
         return "kept" if is_attached else ended
@@ -193,7 +194,7 @@ class TakeDown:
             session.check(PING_S)
         except RemoteRuntimeError:
             return None
-        self._machine_answers = True
+        self._instance.machine_answers = True
         return session
 
     def _connect(self, instance: Instance) -> TargetSession:
@@ -210,7 +211,7 @@ class TakeDown:
             KeyPolicy.saved_by(save_new),
         )
         self.resources.session = session = self.target.connect(instance, options)
-        self._machine_answers = True
+        self._instance.machine_answers = True
         return session
 
     # ── added keys ──
@@ -233,54 +234,6 @@ class TakeDown:
     def _save_keys(self, keys: tuple[InstalledKey, ...]) -> None:
         self._keys = keys
         self.record(keys)
-
-    # ── the instance ──
-
-    def _end_instance(self, instance: Instance) -> str | None:
-        """Its status afterwards; None for a machine that is not a cloud's."""
-        if instance.kind == "demo":
-            return "GONE"
-        if instance.kind != "gce":
-            return None
-        action, target = _action(self._profile, self.options), self.target
-        deadline = Deadline(max(MIN_INSTANCE_S, self._profile.timeouts.instance_s))
-        may_still_cost, ended = MAY_STILL_COST.format(instance.name), None
-        if action is not None:
-            running, done = ("Stopping", "Stopped") if action == "stop" else ("Suspending", "Suspended")
-            self.progress.step(f"{running} {instance.name}", f"{done} {instance.name}")
-            ended = self._attempt(
-                may_still_cost,
-                lambda: target.set_status(instance, action, progress=self.progress, deadline=deadline),
-            )
-        elif self.runtime.unfinished and instance.started_from is not None:
-            goal = f"{instance.name} back to {instance.started_from}"
-            self.progress.step(f"Putting {goal}", f"Put {goal}")
-            ended = self._attempt(
-                may_still_cost, lambda: target.restore_status(instance, progress=self.progress, deadline=deadline)
-            )
-        return ended or self._status_now(instance)
-
-    def _status_now(self, instance: Instance) -> str:
-        """``RUNNING`` if the machine answered; else what Compute Engine reports, requested once."""
-        if self._machine_answers:
-            return "RUNNING"
-        if self._status is None:
-            try:
-                deadline = Deadline(MIN_STOP_S)
-                self._status = self.target.read_instance(instance, progress=self.progress, deadline=deadline).status
-            except RemoteRuntimeError as error:
-                self._status = "GONE" if error.code == "instance-not-found" else UNKNOWN
-                if self._status == UNKNOWN:
-                    self._notes.append(f"{instance.name} may still be running and billing: {error}")
-        return self._status
-
-
-def _action(profile: Profile, options: TakeDownOptions) -> Action | None:
-    """What happens to the instance. It keeps running if `down` keeps the server."""
-    asked = profile.on_down.instance
-    if options.instance or options.keep_server:
-        return options.instance
-    return None if asked == "keep" or asked == "delete" else asked
 
 
 def _is_attached(runtime: Runtime) -> bool:

@@ -148,10 +148,17 @@ class Target(ABC):
         """Create the machine in the first zone that has capacity. Raises ``CloudError``, ``DeadlinePassed``."""
         raise NotImplementedError(f"{type(self).__name__} creates nothing")
 
-    def delete_resources(  # noqa: B027  # nothing to do
+    def delete_resources(
         self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
-    ) -> None:
-        """Delete what has the label of this client. Raises ``CloudError``, ``DeadlinePassed``."""
+    ) -> Sequence[str]:
+        """Delete what has the label of this client. What became of each: ``deleted``, ``gone`` (it did not exist),
+        ``foreign`` (it has no such label and stays). Raises ``CloudError``, ``DeadlinePassed``."""
+        return ["gone"] * len(resources)
+
+    def find_created(self, client_id: str, *, progress: Progress, deadline: Deadline) -> Instance | None:
+        """The machine that this client created, running or not; None if there is none. Raises ``CloudError``
+        ``not-created-here`` for one that it did not create."""
+        return None
 
     def has_pinned_host_key(self, instance: Instance) -> bool:
         """Whether a connection to the last address of ``instance`` could reach no other machine: its host key is

@@ -90,9 +90,14 @@ class GceBackend(SshBackend):
 
     def delete_resources(
         self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
-    ) -> None:
-        compute.delete_resources(
+    ) -> Sequence[str]:
+        return compute.delete_resources(
             resources, client_id, progress=progress, deadline=deadline, environ=self._worker_environ()
+        )
+
+    def find_created(self, client_id: str, *, progress: Progress, deadline: Deadline) -> Instance | None:
+        return compute.find_created(
+            self._gce_target(), client_id, progress=progress, deadline=deadline, environ=self._worker_environ()
         )
 
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:

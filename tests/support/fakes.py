@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from remote_runtime.core.access import InstalledKey, LoginAccess
 from remote_runtime.core.callbacks import CommandResult, Progress
+from remote_runtime.core.creation import CloudResource
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
@@ -175,6 +176,7 @@ class FakeTarget(Target):
         self.may_connect.set()
         self.sessions: list[FakeSession] = []
         self.found = VM
+        self.deletion: Sequence[str] | RemoteRuntimeError = ("deleted",)
         self._journal = journal
 
     def find(self, options: FindOptions) -> Instance:
@@ -230,6 +232,16 @@ class FakeTarget(Target):
         deadline.check()
         self._journal.did(f"put back to {instance.started_from}")
         return str(instance.started_from)
+
+    def delete_resources(
+        self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
+    ) -> Sequence[str]:
+        """``deletion``: what becomes of them."""
+        deadline.check()
+        self._journal.did(f"delete {', '.join(f'{each.kind} {each.name} in {each.zone}' for each in resources)}")
+        if isinstance(self.deletion, RemoteRuntimeError):
+            raise self.deletion
+        return self.deletion
 
     def exists(self) -> bool:
         return self.there

@@ -224,7 +224,7 @@ def stopped(result: Mapping[str, Any]) -> None:
         text = {"stopped": "stopped Jupyter", "gone": "nothing was running", "unknown": "the machine was not checked"}[
             server
         ]
-    if instance == "gone":
+    if instance in ("gone", "deleted"):
         text = "VM deleted"
     elif instance not in (None, "running", "unknown"):
         text += f", VM is {instance}"

@@ -8,10 +8,14 @@ from typing import Any, Literal
 from ...core.callbacks import Progress
 from ...core.creation import CREATED_BY_LABEL, CloudResource
 from ...core.deadline import Deadline
+from ...core.errors import CloudError
+from ...core.model import Instance
+from ...core.profile import GceTarget
 from ...core.sanitize import clean_line
 from ..client import gcloud_config
 from ..client.api import Api, open_api
-from ..instances.convert import clean_name, last_segment, unreachable_zones_in
+from ..instances.convert import clean_name, last_segment, to_instance, unreachable_zones_in
+from .plan import find_by_name
 
 FILTER = f"labels.{CREATED_BY_LABEL}:*"
 MAX_RESOURCES = 2000
@@ -29,6 +33,25 @@ def find_by_label(
     found = _in_zones(api, api.instances, "instances", "instance")
     found += _in_zones(api, api.client(compute_v1.DisksClient), "disks", "disk")
     return (*found, *_snapshots(api))
+
+
+def find_created(
+    target: GceTarget, client_id: str, *, progress: Progress, deadline: Deadline, environ: Mapping[str, str]
+) -> Instance | None:
+    """The instance of the target's name that this client created, running or not; None if there is no such name.
+    Raises ``CloudError`` ``not-created-here`` for one that it did not create."""
+    api = open_api(environ, progress=progress, deadline=deadline)
+    api.project = gcloud_config.project(target.project, environ, api.identity.project).value
+    name = target.instance or ""
+    progress(f"Finding {name} in project {api.project}")
+    found = find_by_name(api, name) if name else []
+    for raw in found:
+        if raw.labels.get(CREATED_BY_LABEL) == client_id:
+            return to_instance(raw, api.project, target.connect)
+    if not found:
+        return None
+    made = "another runtime created it" if CREATED_BY_LABEL in found[0].labels else "`up` did not create it"
+    raise CloudError("not-created-here", f"{name} in {last_segment(found[0].zone)} is not deleted", made)
 
 
 def _in_zones(api: Api, client: Any, what: str, kind: Literal["instance", "disk"]) -> list[CloudResource]:

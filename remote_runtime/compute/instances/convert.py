@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...core.creation import CREATED_BY_LABEL
 from ...core.errors import CloudError
-from ...core.model import Instance
+from ...core.model import AttachedDisk, Instance
 from ...core.sanitize import clean_line
 from ...core.shell_command import shell_command
 
@@ -41,8 +41,13 @@ def to_instance(raw: compute_v1.Instance, project: str, connect: Connect) -> Ins
         running_since=_to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
         via=via,
         why_via="" if via != "iap" else _SET_BY_PROFILE if connect == "iap" else _NO_EXTERNAL,
+        disks=tuple(_attached_disk(disk) for disk in raw.disks if disk.type_ != "SCRATCH"),
         created_by=clean_line(raw.labels.get(CREATED_BY_LABEL, ""), MAX_NAME_CHARS),
     )
+
+
+def _attached_disk(disk: compute_v1.AttachedDisk) -> AttachedDisk:
+    return AttachedDisk(last_segment(disk.source) or clean_name(disk.device_name), disk.disk_size_gb, disk.auto_delete)
 
 
 def _route(raw: compute_v1.Instance, connect: Connect) -> Literal["external", "internal", "iap"]:

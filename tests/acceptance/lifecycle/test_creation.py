@@ -8,7 +8,7 @@ from tests.support.machines.new_vm import ZONES, empty_project
 
 
 def test_up_creates_the_vm_in_the_first_zone_with_capacity_and_down_deletes_it(world: World) -> None:
-    with empty_project(world) as project:
+    with empty_project(world, create="boot_disk: {size: 20GB}") as project:
         project.emulator.cloud.exhausted = {ZONES[0]: "ZONE_RESOURCE_POOL_EXHAUSTED"}
 
         asked = world.run("up", "new", "--json")
@@ -26,3 +26,17 @@ def test_up_creates_the_vm_in_the_first_zone_with_capacity_and_down_deletes_it(w
         (resource,) = world.file("new")["resources"]
         assert (resource["kind"], resource["zone"]) == ("instance", ZONES[1])
         assert resource["id"] == project.emulator.cloud.instances[0].id
+
+        stopped = world.run("down", "new", "--stop-instance", "--json").document["stopped"][0]
+        assert stopped["instance"] == "stopped"
+        assert stopped["notes"] == [
+            "Still billed: disk my-l4 (20 GB). `remote-runtime down new --delete-instance` deletes the VM"
+        ]
+        refused = world.run("down", "new", "--delete-instance", "--json")
+        assert (refused.code, refused.error["code"]) == (2, "confirmation-needed")
+        assert f"Delete my-l4 in {ZONES[1]} with its disk my-l4 (20 GB)?" in refused.error["why"]
+        assert project.places == [ZONES[1]]
+        deleted = world.run("down", "new", "--delete-instance", "--yes", "--json").document["stopped"][0]
+        assert deleted["instance"] == "deleted"
+        assert project.is_empty
+        assert world.left_files() <= {"new.port", "new.log", "new.alive", "new.busy", "known_hosts", "known_hosts.lock"}

@@ -12,9 +12,10 @@ import psutil
 import pytest
 
 from remote_runtime.core.access import InstalledKey
+from remote_runtime.core.creation import CloudResource
 from remote_runtime.core.documents import take_down_document
 from remote_runtime.core.errors import CloudError, DeadlinePassed, LocalError, MachineError, SshError
-from remote_runtime.core.model import IdleWatchdog, Instance, Runtime, Secret, Server, TakeDownResult
+from remote_runtime.core.model import AttachedDisk, IdleWatchdog, Instance, Runtime, Secret, Server, TakeDownResult
 from remote_runtime.core.profile import DemoTarget, GceTarget, LocalTarget, OnDownSettings, Profile, Target
 from remote_runtime.lifecycle.resources import Resources
 from remote_runtime.lifecycle.take_down import TakeDown, TakeDownOptions
@@ -43,6 +44,8 @@ class Scene:
         )
         self.cloud = FakeTarget(self.journal, profile)
         self.allow: Callable[[str], bool] = lambda why: False
+        self.questions: list[str] = []
+        self.may_delete = True
         self.keys: list[tuple[InstalledKey, ...]] = []
         self.held = Resources(session=FakeSession(self.journal, self.cloud.server))
 
@@ -55,8 +58,13 @@ class Scene:
             progress=FakeProgress(self.journal),
             prompt=nobody,
             confirm=self.allow,
+            confirm_deletion=self._answer,
             record=self.keys.append,
         ).run()
+
+    def _answer(self, question: str) -> bool:
+        self.questions.append(question)
+        return self.may_delete
 
     @property
     def did(self) -> list[str]:
@@ -338,3 +346,67 @@ def test_on_a_demo_machine_that_is_gone_nothing_is_stopped() -> None:
     scene.cloud.there = False
     assert scene.down() == TakeDownResult("work", True, "gone", "GONE")
     assert "stop jupyter" not in scene.did
+
+
+OWN = replace(VM, created_by="c0ffee", zone="us-central1-a", disks=(AttachedDisk("my-vm", 100, True),))
+MADE = CloudResource("instance", "my-vm", "my-project", "us-central1-a", "2026-01-01T00:00:00+00:00")
+
+
+def of(instance: Instance, **facts: Any) -> Scene:
+    scene = Scene(replace(UP, instance=instance, client_id="c0ffee", **facts))
+    scene.cloud.found = instance
+    return scene
+
+
+def test_a_vm_that_up_created_is_deleted_after_a_question_that_names_its_disks() -> None:
+    data = AttachedDisk("data", 500, False)
+    scene = of(replace(OWN, disks=(*OWN.disks, data)))
+    assert scene.down(instance="delete").instance == "DELETED"
+    question = "Delete my-vm in us-central1-a with its disk my-vm (100 GB)? data (500 GB) will remain"
+    assert scene.questions == [question]
+    assert scene.did[0] == "read instance", "nothing is touched before the question"
+    assert "delete instance my-vm in us-central1-a" in scene.did
+
+
+def test_no_is_an_answer_and_changes_nothing() -> None:
+    scene = of(OWN)
+    scene.may_delete = False
+    with pytest.raises(LocalError):
+        scene.down(instance="delete")
+    assert scene.did == ["read instance"]
+
+
+@pytest.mark.parametrize(("label", "words"), [("", "`up` did not create it"), ("other", "another runtime created it")])
+def test_a_vm_without_the_label_of_this_runtime_is_never_deleted(label: str, words: str) -> None:
+    scene = of(replace(OWN, created_by=label))
+    with pytest.raises(CloudError) as caught:
+        scene.down(instance="delete")
+    assert (caught.value.code, caught.value.why) == ("not-created-here", words)
+    assert scene.questions == []
+    assert scene.did == ["read instance"]
+
+
+def test_what_an_unfinished_up_created_is_deleted_without_a_question() -> None:
+    for instance in (OWN, None):
+        scene = Scene(replace(UP, instance=instance, server=None, unfinished=True, resources=(MADE,)))
+        assert scene.down().instance == "DELETED"
+        assert scene.questions == []
+        assert "stop jupyter" not in scene.did
+        assert "delete instance my-vm in us-central1-a" in scene.did
+
+
+def test_a_deletion_that_fails_remains_and_says_so() -> None:
+    scene = of(OWN)
+    scene.cloud.deletion = CloudError("cloud-unreachable", "Can't reach the API", "offline")
+    result = scene.down(instance="delete")
+    assert result.instance == "UNKNOWN"
+    assert "my-vm may still exist and cost money" in result.remains[0]
+
+
+def test_what_a_stopped_vm_still_costs_is_said() -> None:
+    scene = of(replace(OWN, via="external", address="203.0.113.7"), resources=(replace(MADE, kind="snapshot"),))
+    (note,) = scene.down(instance="stop").notes
+    assert note == (
+        "Still billed: disk my-vm (100 GB), reserved address 203.0.113.7, snapshot my-vm. "
+        "`remote-runtime down PROFILE --delete-instance` deletes the VM"
+    )
