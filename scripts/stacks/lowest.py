@@ -54,7 +54,8 @@ def _ensure() -> Path:
     constraints = DIRECTORY / "constraints.txt"
     constraints.write_text("\n".join(lowest(config["options"]["install_requires"])), encoding="utf-8")
     sys.stderr.write(f"Installing the oldest dependencies into {DIRECTORY}\n")
-    _uv("pip", "install", "-q", "-p", str(python), "-c", str(constraints), "-e", ".", "--group", "dev")
+    clone = ("-C", "editable_mode=compat", "-e", ".")
+    _uv("pip", "install", "-q", "-p", str(python), "-c", str(constraints), *clone, "--group", "dev")
     stamp.write_text(wanted, encoding="utf-8")
     return python
 

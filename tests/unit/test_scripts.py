@@ -54,7 +54,9 @@ def test_a_python_without_venv_is_named_with_the_package_it_lacks(clone: Path) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options"), [((), "--compile-bytecode -e ."), (("dev",), "-e . --group dev")], ids=["users", "dev"]
+    ("arguments", "options"),
+    [((), "--compile-bytecode -C editable_mode=compat -e ."), (("dev",), "-C editable_mode=compat -e . --group dev")],
+    ids=["users", "dev"],
 )
 def test_what_is_installed_already_is_not_installed_again(
     clone: Path, arguments: tuple[str, ...], options: str
@@ -68,7 +70,10 @@ def test_what_is_installed_already_is_not_installed_again(
 def test_where_uv_cannot_install_pip_does(clone: Path) -> None:
     venv_python(clone, 'case "$*" in *"uv pip"*) exit 1;; *pip*) echo "$*" >>.venv/pip;; esac')
     assert run(clone, "install", {}, "dev").returncode == 0
-    assert pip_calls(clone)[-2:] == ["-m pip install -qq pip>=25.1", "-m pip install -qq -e . --group dev"]
+    assert pip_calls(clone)[-2:] == [
+        "-m pip install -qq pip>=25.1",
+        "-m pip install -qq --config-settings editable_mode=compat -e . --group dev",
+    ]
 
 
 def test_the_installation_says_how_large_it_is_and_how_long_it_takes(clone: Path) -> None:
