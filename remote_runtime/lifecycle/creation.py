@@ -61,6 +61,8 @@ def plan_lines(plan: CreationPlan, profile: Profile) -> Iterator[str]:
 
 
 def _life_line(profile: Profile) -> str:
+    if profile.target.kind == "demo":
+        return "It costs nothing: all of it is on this computer"
     create, idle = profile.creation, profile.idle
     ends = []
     if idle.after_s is not None:
@@ -105,8 +107,6 @@ class _CreatedResources:
             raise missing
         for line in plan_lines(plan, context.profile):
             progress.note(line)
-        if context.profile.target.kind == "demo":
-            progress.note("The demo costs nothing: all of it is on this computer")
         context.confirm_creation(plan)
         progress.step(f"Creating {plan.instance}")
         zones = sum(not zone.skip for zone in plan.zones)

@@ -217,6 +217,14 @@ ERRORS = (
 )
 SCENES = (
     Scene("up", UP, r"token=\w+" + DONE, ("Started my-vm", "Started Jupyter", "Connect to a local runtime", "token=")),
+    Scene(
+        "up-new",
+        "remote-runtime up demo-new",
+        r"token=\w+" + DONE,
+        ("does not exist", "costs nothing", "no capacity", "Created demo-vm in us-central1-b", "token="),
+        columns=100,
+        rows=34,
+    ),
     Scene("status", "remote-runtime status", "my-vm" + DONE, ("my-vm", "ready", "STATE"), _start),
     *(
         Scene(

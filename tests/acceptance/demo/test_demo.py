@@ -44,6 +44,29 @@ def test_down_leaves_no_process_no_listener_and_only_the_promised_files(world: W
     assert world.run("status", "demo").code == 1
 
 
+def test_a_vm_that_does_not_exist_is_created_where_there_is_capacity_and_down_leaves_nothing(world: World) -> None:
+    up = world.run("up", "demo-new")  # no terminal, no --yes: it costs nothing
+
+    assert up.code == 0, up.err + world.log("demo-new")
+    said = re.sub(r"\s+", " ", up.err)
+    assert "demo-vm does not exist in project demo. `up` creates it" in said
+    assert "It costs nothing: all of it is on this computer" in said
+    assert "costs money" not in said
+    assert "us-central1-a no capacity: ZONE_RESOURCE_POOL_EXHAUSTED" in said
+    assert "us-central1-b created" in said
+    page = Page(up.out.strip())
+    assert page.run(page.start_kernel(), "print(6*7)") == "42"
+    assert world.look("demo-new")["instance"]["via"] == "iap"
+    assert world.file("demo-new")["resources"][0]["zone"] == "us-central1-b"
+
+    down = world.run("down", "demo-new", "--json")
+
+    assert down.code == 0, down.err
+    assert down.document["stopped"][0]["instance"] == "gone"
+    assert world.running() == []
+    assert world.left_files() == {name.replace("demo", "demo-new") for name in LEFT_AFTER_DOWN}
+
+
 def test_every_key_of_the_status_is_in_the_reference(world: World) -> None:
     world.up("demo", "--port-forward", f"{free_port()}:6006")
     json_part = REFERENCE.partition("\n## JSON\n")[2].partition("\n## ")[0]

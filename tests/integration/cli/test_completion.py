@@ -43,7 +43,7 @@ def completed(*words: str) -> list[CompletionItem]:
     )
 
 
-PACKAGED = {"deep-learning-vm", "demo", "demo-iap", "example", "local"}
+PACKAGED = {"deep-learning-vm", "demo", "demo-iap", "demo-new", "example", "local"}
 TABLE: list[tuple[list[str], set[str]]] = [
     (["up", ""], {"work", "vision", *PACKAGED}),
     (["up", "v"], {"vision"}),

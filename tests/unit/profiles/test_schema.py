@@ -33,7 +33,7 @@ def validator() -> jsonschema.Draft202012Validator:
 @pytest.mark.parametrize("name", READY_NAMES)
 def test_the_schema_accepts_the_ready_profiles(validator: jsonschema.Draft202012Validator, name: str) -> None:
     validator.validate(yaml.safe_load((READY / f"{name}.yaml").read_text()))
-    kinds = {"example": "gce", "deep-learning-vm": "gce", "demo-iap": "demo"}
+    kinds = {"example": "gce", "deep-learning-vm": "gce", "demo-iap": "demo", "demo-new": "demo"}
     assert profiles.load(name, environ={}).target.kind == kinds.get(name, name)
 
 

@@ -121,8 +121,8 @@ def test_the_list_tells_origins_shadows_and_problems(tmp_path: Path, environ: di
     assert [(item.name, item.origin, item.shadowed) for item in found] == [
         ("work", "environment", False), ("broken", "environment", False), ("work", "environment", True),
         ("deep-learning-vm", "packaged", False),
-        ("demo", "packaged", False), ("demo-iap", "packaged", False), ("example", "packaged", False),
-        ("local", "packaged", False),
+        ("demo", "packaged", False), ("demo-iap", "packaged", False), ("demo-new", "packaged", False),
+        ("example", "packaged", False), ("local", "packaged", False),
         ("bad name", "directory", False), ("demo", "directory", True),
     ]  # fmt: skip
     problems = {item.name: item.problem for item in found if item.problem}
@@ -135,8 +135,8 @@ def test_the_ready_profiles_are_found_from_the_source_tree_and_only_once(tmp_pat
     found = profiles.list_profiles({"REMOTE_RUNTIME_CONFIG_DIR": str(tmp_path)}, cwd=root)
     assert [(item.name, item.origin, item.problem) for item in found] == [
         ("deep-learning-vm", "packaged", None),
-        ("demo", "packaged", None), ("demo-iap", "packaged", None), ("example", "packaged", None),
-        ("local", "packaged", None),
+        ("demo", "packaged", None), ("demo-iap", "packaged", None), ("demo-new", "packaged", None),
+        ("example", "packaged", None), ("local", "packaged", None),
     ]  # fmt: skip
 
 
