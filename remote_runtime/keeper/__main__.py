@@ -33,7 +33,8 @@ MAX_OPEN_FILES = 65_536
 
 def main() -> int:
     """Returns only without a request or without the lock; otherwise the process exits here."""
-    # paramiko imports it for `Match exec` in its own reader of ~/.ssh/config, which is not used: 125 modules, 7 MB.
+    # paramiko imports it for `Match exec` in its own reader of ~/.ssh/config, which is not used: 125 modules, 7 MB, and
+    # 0.1 s of each `up`.
     sys.modules["invoke"] = None  # type: ignore[assignment]
     disable_core_dumps()
     request = launch.receive(sys.stdin.buffer)

@@ -5,9 +5,6 @@ Importing this package is cheap: paramiko (0.1 s) is loaded by what needs it.
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..core.callbacks import Progress
@@ -49,24 +46,9 @@ def connect(request: ConnectRequest, *, key_just_added: bool = False, keep_tryin
 
     Raises ``SshError`` (every code of it), ``Interrupted``, and what the request's ``connector`` raises.
     """
-    with _without_invoke():
-        from .open_session import connect_with_retries
+    from .open_session import connect_with_retries
 
     return connect_with_retries(request, only_accepted=key_just_added, keep_trying_s=keep_trying_s)
-
-
-@contextlib.contextmanager
-def _without_invoke() -> Iterator[None]:
-    """paramiko imports ``invoke`` for ``Match exec`` of ~/.ssh/config, which it never runs here. Without that import an
-    `up` for a VM that runs takes 0.56 s instead of 0.66 s (medians of 14 alternating rounds on 2 cores)."""
-    absent = "invoke" not in sys.modules
-    if absent:
-        sys.modules["invoke"] = None  # type: ignore[assignment]  # documented: such an import fails at once
-    try:
-        yield
-    finally:
-        if absent:
-            sys.modules.pop("invoke", None)  # two threads may import at once
 
 
 def open_sshtunnel(
