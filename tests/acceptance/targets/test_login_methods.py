@@ -1,7 +1,8 @@
-"""Every way to a machine, to be let in, and to know it: from `up` to a cell in a kernel."""
+"""Every way to a machine, to be let in, and to know it, each with each: from `up` to a cell in a kernel."""
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +26,22 @@ def machine() -> Iterator[Sshd]:
         yield sshd
 
 
-@pytest.mark.parametrize("known_by", KNOWN_BY)
-@pytest.mark.parametrize("let_in", LET_IN)
-@pytest.mark.parametrize("connect", get_args(Way))
+CONNECT = get_args(Way)
+# A Latin square: every two of them meet once, which takes 12 of the 36.
+WAYS = [
+    (connect, let_in, KNOWN_BY[(row + column) % len(KNOWN_BY)])
+    for row, connect in enumerate(CONNECT)
+    for column, let_in in enumerate(LET_IN)
+]
+
+
+def test_every_two_meet() -> None:
+    for first, second in itertools.combinations(range(3), 2):
+        every = itertools.product((CONNECT, LET_IN, KNOWN_BY)[first], (CONNECT, LET_IN, KNOWN_BY)[second])
+        assert {(way[first], way[second]) for way in WAYS} == set(every)
+
+
+@pytest.mark.parametrize(("connect", "let_in", "known_by"), WAYS)
 def test_a_cell_is_run(world: World, machine: Sshd, connect: Way, let_in: str, known_by: str) -> None:
     with doorway(world.home / "cloud", machine, connect=connect) as door, let_in_by(let_in, door):
         at_home(world, door)
