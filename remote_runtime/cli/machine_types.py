@@ -25,7 +25,7 @@ from .output import console
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
 @common
 def machine_types(gpu: str | None, regions: tuple[str, ...], project: str | None, output: OutputOptions) -> None:
-    """List machine types with GPUs and their prices.
+    """List GPU machine types and their prices.
 
     Prices are Google's list prices of an hour in US dollars, without disks. Obtainability is Compute Engine's estimate
     that a VM can be created now; it is read for up to 12 rows.
