@@ -79,7 +79,7 @@ def has_price_list(environ: Mapping[str, str]) -> bool:
     """Whether Google's price list can be read; not without credentials, unless an emulator has one."""
     from .client import gcloud_config
 
-    return not gcloud_config.has_no_credentials(environ) or bool(environ.get(gcloud_config.CLOUD_BILLING.variable))
+    return gcloud_config.has_price_list(environ)
 
 
 def open_tunnel(instance: Instance, *, environ: Mapping[str, str], deadline: Deadline) -> IapTunnel:

@@ -84,6 +84,11 @@ def has_no_credentials(environ: Mapping[str, str]) -> bool:
     return environ.get("CLOUDSDK_AUTH_DISABLE_CREDENTIALS", "").strip().lower() in ("true", "1", "yes", "on")
 
 
+def has_price_list(environ: Mapping[str, str]) -> bool:
+    """Whether Google's price list can be read; not without credentials, unless an emulator has one."""
+    return not has_no_credentials(environ) or bool(environ.get(CLOUD_BILLING.variable))
+
+
 def is_url(text: str, *schemes: str) -> bool:
     """True for ``SCHEME://HOST[:PORT][/PATH]`` that every URL parser reads in the same way."""
     found = _URL.fullmatch(text)

@@ -15,6 +15,7 @@ REQUEST_TIMEOUT_S = 20.0
 PAUSES_S = (0.25, 1.0)  # before another try of a request that the API could not answer
 MAX_PAGES = 100
 Json = dict[str, Any]
+Query = Mapping[str, str | list[str]]  # a list: the parameter is repeated
 
 
 @fast_dataclass(frozen=True)
@@ -26,7 +27,7 @@ class RestApi:
     identity: credentials.Identity
     deadline: Deadline
 
-    def get(self, path: str, query: Mapping[str, str] | None = None, *, doing: str) -> Json:
+    def get(self, path: str, query: Query | None = None, *, doing: str) -> Json:
         """``doing`` completes "can't …". Raises ``CloudError``, ``NotFound`` among others, ``DeadlinePassed``,
         ``Interrupted``."""
         return self._request("GET", path, query or {}, None, doing)
@@ -35,7 +36,7 @@ class RestApi:
         """Raises as ``get``."""
         return self._request("POST", path, {}, body, doing)
 
-    def pages(self, path: str, query: Mapping[str, str] | None = None, *, doing: str) -> Iterator[Json]:
+    def pages(self, path: str, query: Query | None = None, *, doing: str) -> Iterator[Json]:
         """Each page of a list. Raises as ``get``."""
         token, read = "", 0
         while read < MAX_PAGES:
@@ -45,7 +46,7 @@ class RestApi:
             if not token:
                 return
 
-    def _request(self, verb: str, path: str, query: Mapping[str, str], body: Json | None, doing: str) -> Json:
+    def _request(self, verb: str, path: str, query: Query, body: Json | None, doing: str) -> Json:
         for pause_s in (*PAUSES_S, None):
             self.deadline.check()
             try:
@@ -62,7 +63,7 @@ class RestApi:
                 self.deadline.sleep(pause_s)
         raise AssertionError("the last try returns or raises")
 
-    def _send(self, verb: str, path: str, query: Mapping[str, str], body: Json | None) -> Json:
+    def _send(self, verb: str, path: str, query: Query, body: Json | None) -> Json:
         from google.api_core.exceptions import from_http_response
         from google.auth.transport.requests import AuthorizedSession
 

@@ -77,6 +77,12 @@ CLOUD = {
         "The project already uses all the CPUs, GPUs or addresses of its quota, or has no quota for them.",
         "Stop instances that you don't need, or request a higher quota on the Quotas page of the Google Cloud console.",
     ),
+    "no-egress": CatalogueEntry(
+        "The VM would have no internet access.",
+        "The profile creates a VM without an external address, and no Cloud NAT serves its subnet. `up` installs "
+        "Jupyter from a package registry, unless the image has it.",
+        "Run the `gcloud compute routers` commands in the message, or set `target.create.external_address: true`.",
+    ),
     "firewall-blocked": CatalogueEntry(
         "A firewall blocks the SSH port.",
         "No rule of the network, or of an organization policy, allows SSH from this source.",

@@ -56,6 +56,18 @@ def stored_aggregated_list(cloud: Cloud, call: Call) -> Json:
     return page(call, f"compute#{kind}AggregatedList", []) | {"items": scopes}
 
 
+def effective_firewalls(cloud: Cloud, call: Call) -> Json:
+    """The rules of the network that ``network`` names by its path, and the policies of all networks."""
+    with cloud.changed:
+        rules = [
+            dict(rule)
+            for rule in cloud.networks[call.project]["firewalls"]
+            if rule["network"].endswith(f"/{call.query['network']}")
+        ]
+        policies = [dict(policy) for policy in cloud.firewall_policies]
+    return {"firewalls": rules, **({"firewallPolicys": policies} if policies else {})}
+
+
 def _collection(call: Call) -> str:
     return call.method_id.split(".")[1]
 

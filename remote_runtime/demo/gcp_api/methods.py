@@ -134,7 +134,7 @@ _GLOBAL_OPERATION = f"{_PROJECT}/global/operations/{{operation}}"
 _REGION = f"{_PROJECT}/regions/{{region}}"
 _DISK = f"{_ZONE}/disks/{{disk}}"
 _SNAPSHOT = f"{_PROJECT}/global/snapshots/{{snapshot}}"
-_NETWORKS = {"networks": "global", "firewalls": "global"} | dict.fromkeys(
+_NETWORKS = {"networks": "global", "firewalls": "global", "routes": "global"} | dict.fromkeys(
     ("subnetworks", "routers", "addresses"), "regions/{region}"
 )
 _OFFER_METHODS = (
@@ -164,6 +164,12 @@ METHODS: tuple[ComputeMethod, ...] = (
         )
         for kind, scope in _NETWORKS.items()
         if scope != "global"
+    ),
+    ComputeMethod(
+        "regionNetworkFirewallPolicies.getEffectiveFirewalls",
+        "GET",
+        f"{_REGION}/firewallPolicies/getEffectiveFirewalls",
+        catalogue.effective_firewalls,
     ),
     ComputeMethod("advice.capacity", "POST", f"{_REGION}/advice/capacity", advice.capacity),
     ComputeMethod("advice.capacityHistory", "POST", f"{_REGION}/advice/capacityHistory", advice.capacity_history),

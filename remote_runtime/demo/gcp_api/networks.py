@@ -42,6 +42,16 @@ def router(project: str, region: str, name: str = "nat-router", network: str = "
     return _regional("router", project, region, name, network) | {"nats": [nat]}
 
 
+def default_route(project: str, network: str = "default") -> Json:
+    name = f"default-route-{network}"
+    return _resource("route", name, f"projects/{project}/global/routes/{name}") | {
+        "network": f"{BASE}projects/{project}/global/networks/{network}",
+        "destRange": "0.0.0.0/0",
+        "priority": 1000,
+        "nextHopGateway": f"{BASE}projects/{project}/global/gateways/default-internet-gateway",
+    }
+
+
 def address(project: str, region: str, name: str, ip: str, user: str = "") -> Json:
     """A reserved external address; ``user``: the instance that has it (``projects/P/zones/Z/instances/I``)."""
     path = f"projects/{project}/regions/{region}/addresses/{name}"
@@ -82,6 +92,7 @@ def default_resources(project: str) -> dict[str, list[Json]]:
         "networks": [network(project)],
         "subnetworks": [subnetwork(project, region) for region in _regions()],
         "routers": [],
+        "routes": [default_route(project)],
         "addresses": [],
         "firewalls": [
             firewall_rule(project, "default-allow-ssh", "0.0.0.0/0", ports=("22",)),
