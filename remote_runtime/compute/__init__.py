@@ -22,6 +22,7 @@ __all__ = [
     "InstanceSummary",
     "ProjectList",
     "ReadyOptions",
+    "check_creation",
     "create",
     "delete_resources",
     "diagnose",
@@ -48,6 +49,7 @@ IN_THIS_PROCESS = ("has_price_list", "open_tunnel")
 
 if TYPE_CHECKING:
     from .handlers import (
+        check_creation,
         create,
         delete_resources,
         diagnose,

@@ -17,6 +17,7 @@ from .creation.create import create as create
 from .creation.delete import delete_resources as delete_resources
 from .creation.labelled import find_by_label as find_by_label
 from .creation.labelled import find_created as find_created
+from .creation.plan import check_creation as check_creation
 from .creation.plan import plan_creation as plan_creation
 from .diagnosis.causes import diagnose as diagnose
 from .instances import host_keys, power, search
@@ -160,7 +161,7 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
     for handler in (
         find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
         list_projects, list_instances, list_machine_types, instance_price, update_prices,
-        plan_creation, create, delete_resources, find_by_label, find_created,
+        check_creation, plan_creation, create, delete_resources, find_by_label, find_created,
     )
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from .access import InstalledKey, LoginAccess
-from .creation import CloudResource, ZoneAttempt
+from .creation import CloudResource, CreationPlan, ZoneAttempt
 from .fast_dataclass import fast_dataclass
 from .metrics import Connections, KernelStatus, MachineLoad, RecordedOutputs, StreamStatus, Traffic
 from .price import HourlyPrice
@@ -191,6 +191,14 @@ class Finding:
     why: str = ""
     hint: str = ""
     code: str = ""
+
+
+@fast_dataclass(frozen=True)
+class CreationCheck:
+    """What `up` would create, and what was found of what that needs."""
+
+    plan: CreationPlan
+    findings: tuple[Finding, ...]
 
 
 ServerEnd = Literal["stopped", "kept", "gone", "unknown"]

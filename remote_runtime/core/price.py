@@ -26,6 +26,12 @@ class HourlyPrice:
     provisioning: str = "standard"
 
 
+def money(amount: float, currency: str) -> str:
+    """An amount for people, such as ``$0.87``."""
+    digits = 2 if amount == 0 or amount >= 0.1 else 3
+    return f"${amount:.{digits}f}" if currency == "USD" else f"{amount:.{digits}f} {currency}"
+
+
 def cost_since(price: HourlyPrice, moment: str) -> float:
     """An estimate of what the VM has cost since an ISO 8601 moment, if it has run since."""
     hours = (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds() / 3600

@@ -18,6 +18,7 @@ from . import processes
 from .directory import Directory, write_private
 from .gcp_api.emulator import ComputeEmulator
 from .gcp_api.metadata_server import MetadataServer
+from .gcp_api.networks import nat_routers
 from .gcp_api.values import Delays, Vm
 from .iap_relay.server import Relay, instance_finder
 from .ssh_server.account import Account, current_user
@@ -102,6 +103,7 @@ def run(path: Path, ended: threading.Event, plan: MachinePlan) -> None:
                 on_shutdown=ended.set,
             )
         )
+        emulator.cloud.networks[PROJECT]["routers"] += nat_routers(PROJECT)
         emulator.cloud.exhausted.update(dict.fromkeys(plan.exhausted_zones, "ZONE_RESOURCE_POOL_EXHAUSTED"))
         account.extra_environment["GCE_METADATA_HOST"] = metadata.address
         account.extra_environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint

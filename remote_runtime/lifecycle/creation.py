@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from ..core.creation import STATUS_CREATED, CloudResource, CreationPlan, ZoneAttempt, attempt_lines
+from ..core.creation import STATUS_CREATED, CloudResource, CreationPlan, ZoneAttempt, attempt_lines, region_of
 from ..core.deadline import Deadline
 from ..core.durations import duration_words
 from ..core.errors import CloudError
 from ..core.model import Instance
+from ..core.price import money
 from ..core.profile import Profile
 from ..targets import CreateOptions
 from .context import BringUpContext
@@ -56,6 +57,9 @@ def plan_lines(plan: CreationPlan, profile: Profile) -> Iterator[str]:
             yield f"Not in {zone.name}: {zone.skip}"
     if settings.capacity_wait_s:
         yield f"Compute Engine waits for capacity for up to {duration_words(settings.capacity_wait_s)}"
+    if plan.price is not None:
+        hourly = money(plan.price.amount, plan.price.currency)
+        yield f"An hour costs about {hourly} in {region_of(zones[0])} (list price)"
     yield _life_line(profile)
     yield from plan.notes
 

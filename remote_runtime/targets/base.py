@@ -12,7 +12,7 @@ from ..core.creation import CloudResource, CreationPlan, ZoneAttempt
 from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError, from_code
 from ..core.fast_dataclass import fast_dataclass
-from ..core.model import CreationResult, Instance
+from ..core.model import CreationCheck, CreationResult, Instance
 from ..core.price import HourlyPrice
 from ..core.profile import Profile
 
@@ -142,6 +142,10 @@ class Target(ABC):
     ) -> CreationPlan | None:
         """What ``create`` of the profile would make; None if the profile creates nothing. ``client_id``: for the label.
         ``first_zone``: is tried first, empty for none. Raises ``CloudError``."""
+        return None
+
+    def check_creation(self, *, progress: Progress, deadline: Deadline) -> CreationCheck | None:
+        """What `up` would create, and whether it can; None if the profile creates nothing. Raises ``CloudError``."""
         return None
 
     def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:

@@ -14,9 +14,9 @@ from ..core.callbacks import Progress
 from ..core.creation import CloudResource, CreationPlan
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
-from ..core.model import CreationResult, Instance
+from ..core.model import CreationCheck, CreationResult, Instance
 from ..core.price import HourlyPrice
-from ..core.profile import GceTarget, SshSettings
+from ..core.profile import GceTarget, Profile, SshSettings
 from .base import CreateOptions, FindOptions, LoginOptions, TargetSession
 from .gce_login import GceLogin, login_identity
 from .ssh_host import SshBackend
@@ -26,6 +26,11 @@ DIAGNOSE_S = 20.0
 DIAGNOSABLE_CODES = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
 EXTERNAL_TIMEOUT_S = 8.0
 EXTERNAL_BOOT_TIMEOUT_S = 30.0
+
+# With one of them, packages come from elsewhere.
+REGISTRY_VARIABLES = {
+    "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
+}  # fmt: skip
 
 T = TypeVar("T")
 
@@ -66,6 +71,19 @@ class GceBackend(SshBackend):
             target,
             client_id,
             first_zone=first_zone,
+            needs_internet=_needs_internet(self.profile),
+            progress=progress,
+            deadline=deadline,
+            environ=self._worker_environ(),
+        )
+
+    def check_creation(self, *, progress: Progress, deadline: Deadline) -> CreationCheck | None:
+        target = self._gce_target()
+        if target.create is None:
+            return None
+        return compute.check_creation(
+            target,
+            needs_internet=_needs_internet(self.profile),
             progress=progress,
             deadline=deadline,
             environ=self._worker_environ(),
@@ -203,6 +221,13 @@ class GceBackend(SshBackend):
     def _login(self, instance: Instance, options: LoginOptions) -> GceLogin:
         settings = self._ssh_settings(options.deadline)
         return GceLogin(instance, options, settings, self.keys, self.environ, self._worker_environ())
+
+
+def _needs_internet(profile: Profile) -> bool:
+    """Whether `up` installs Jupyter from the internet on a machine without it."""
+    settings = profile.jupyter
+    is_own = (settings.python, settings.install) != ("auto", "auto") or settings.attach is not None
+    return not is_own and not settings.env.keys() & REGISTRY_VARIABLES
 
 
 def connect_external_or_iap(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.durations import duration_since as duration_since
+from ...core.price import money as money
 
 UNKNOWN_VALUE = "–"
 NO_CREDENTIALS = "no credentials"  # of an emulator
@@ -103,11 +104,6 @@ def cost(runtime: Mapping[str, Any]) -> str:
         return ""
     so_far = price["estimate"]
     return hourly_price(price) + ("" if so_far is None else f", {money(so_far, price['currency'])} so far")
-
-
-def money(amount: float, currency: str) -> str:
-    digits = 2 if amount == 0 or amount >= 0.1 else 3
-    return f"${amount:.{digits}f}" if currency == "USD" else f"{amount:.{digits}f} {currency}"
 
 
 def url(runtime: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ class Checklist:
         run_check: Callable[[], Mapping[str, str]],
         *,
         essential: bool = True,
-        expected: ExpectedFailure | None = None,
+        expected: Sequence[ExpectedFailure] = (),
     ) -> RemoteRuntimeError | None:
         """Run ``run_check``, which covers ``checks`` and returns the text of each; return the error that it raised.
 
@@ -155,7 +155,7 @@ class Checklist:
         texts: Callable[[T], Mapping[str, str]],
         *,
         essential: bool = True,
-        expected: ExpectedFailure | None = None,
+        expected: Sequence[ExpectedFailure] = (),
     ) -> T | None:
         """As ``step``; return the value of ``run_check``, None if it failed or was skipped."""
         values: list[T] = []
@@ -168,7 +168,7 @@ class Checklist:
         return values[0] if values else None
 
     def _add_failure(
-        self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, expected: ExpectedFailure | None
+        self, checks: Sequence[str], error: RemoteRuntimeError, *, essential: bool, expected: Sequence[ExpectedFailure]
     ) -> None:
         failed_check = check_of(error.code, checks)
         is_known = failed_check is not None and error.code not in UNREACHABLE_CODES
@@ -179,8 +179,9 @@ class Checklist:
                 self.ok(check, OK_TEXTS.get(check, "OK"))
             else:
                 self.add(Finding(check, "skipped", "not checked", "the failure does not show it"))
-        if expected is not None and expected.code == error.code:
-            self.warn(failed_check, error.what, f"{error.why}; {expected.reason}", expected.hint, code=error.code)
+        known = next((each for each in expected if each.code == error.code), None)
+        if known is not None:
+            self.warn(failed_check, error.what, f"{error.why}; {known.reason}", known.hint, code=error.code)
         else:
             self.fail(failed_check, error)
         self.skip(*checks[at + 1 :])

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from ...core.callbacks import Prompt
+from ...core.creation import CreationPlan
 from ...core.deadline import Deadline
-from ...core.errors import CloudError, LocalError, from_dict
+from ...core.errors import CloudError, LocalError, RemoteRuntimeError, from_dict
 from ...core.model import Instance, Runtime, Server, format_address
+from ...core.price import money
 from ...core.profile import GceTarget, Profile
 from ...lifecycle import bring_up
 from ...lifecycle.context import BringUpContext
@@ -26,11 +28,17 @@ from .checklist import CLOUD_CHECKS, LOGIN_CHECKS, SERVER_CHECKS, Checklist, Exp
 
 ALL_CHECKS = ("port", *CLOUD_CHECKS, "permissions", *LOGIN_CHECKS, *SERVER_CHECKS, "forward", *browser_checks.CHECKS)
 PERMISSIONS_TIMEOUT_S = 30.0
+CREATION_TIMEOUT_S = 60.0
 START_FAILURE_CODES = ("instance-not-startable", "quota-exceeded")
 WOULD_START = ExpectedFailure(
     "instance-stopped",
     "doctor does not start VMs",
     "`remote-runtime up PROFILE` starts it; doctor checks the rest of a running VM",
+)
+WOULD_CREATE = ExpectedFailure(
+    "instance-not-found",
+    "doctor does not create VMs",
+    "`remote-runtime up PROFILE` creates it; doctor checks the rest of a running VM",
 )
 WOULD_INSTALL = ExpectedFailure(
     "jupyter-missing",
@@ -142,13 +150,36 @@ class DryRun:
 
         if not isinstance(self.profile.target, GceTarget):
             return self.checklist.step_value(["machine"], find, texts)
-        expected = WOULD_START if self.profile.target.start else None
+        target, expected = self.profile.target, list[ExpectedFailure]()
+        expected += [WOULD_START] if target.start else []
+        expected += [WOULD_CREATE] if target.create is not None else []
         instance = self.checklist.step_value(CLOUD_CHECKS, find, texts, expected=expected)
-        would_start = expected is not None and self.checklist.has_warning(expected.code)
+        if self.checklist.has_warning(WOULD_CREATE.code):
+            self._check_creation()
+            return None
+        would_start = self.checklist.has_warning(WOULD_START.code)
         self._check_permissions(context, would_start=would_start)
         if would_start:
             self._check_last_start()
         return instance
+
+    def _check_creation(self) -> None:
+        """Check what `up` would create, and what that needs."""
+        blocked_by, self.checklist.blocked_by = self.checklist.blocked_by, ""
+        self.on_step("Checking what creating the VM needs")
+        try:
+            within = self.deadline.within(CREATION_TIMEOUT_S)
+            checked = self.open_target(self.profile).check_creation(progress=self, deadline=within)
+        except RemoteRuntimeError as error:
+            if error.code == "interrupted":
+                raise
+            self.checklist.fail("creation", error)
+        else:
+            if checked is not None:
+                self.checklist.ok("creation", _plan_text(checked.plan))
+                for finding in checked.findings:
+                    self.checklist.add(finding)
+        self.checklist.blocked_by = blocked_by
 
     def _check_permissions(self, context: BringUpContext, *, would_start: bool) -> None:
         """Check the permissions that `up` and `down` need on the instance, also on a stopped one."""
@@ -214,7 +245,7 @@ class DryRun:
             SERVER_CHECKS,
             lambda: ensure_server(context, self._resources, session, self._rollback, self.deadline),
             texts,
-            expected=WOULD_INSTALL if may_install else None,
+            expected=[WOULD_INSTALL] if may_install else (),
         )
 
     def _context(self, profile: Profile) -> BringUpContext:
@@ -248,3 +279,10 @@ def wanted_permissions(profile: Profile) -> list[str]:
     if profile.on_down.instance != "keep":
         wanted.append(f"compute.instances.{profile.on_down.instance}")
     return wanted
+
+
+def _plan_text(plan: CreationPlan) -> str:
+    """The machine, where it would be created, and what it costs."""
+    zones = ", ".join(zone.name for zone in plan.zones if not zone.skip)
+    price = f"; about {money(plan.price.amount, plan.price.currency)}/h (list price)" if plan.price else ""
+    return f"{plan.machine} in {zones}{price}"

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...core.callbacks import Progress
 from ...core.creation import CREATED_BY_LABEL, CreateSettings, CreationPlan, PlannedZone, region_of
 from ...core.deadline import Deadline
-from ...core.errors import CloudError, DeadlinePassed
-from ...core.fast_dataclass import fast_dataclass
+from ...core.errors import CloudError
+from ...core.model import CreationCheck, Finding
 from ...core.profile import GceTarget
 from ...core.shell_command import shell_command
 from ..client import gcloud_config
 from ..client.api import Api, open_api
 from ..client.error_mapping import InvalidRequest, NotFound
+from ..creation_checks.checks import notes_of, raise_first_failure, run_checks
+from ..creation_checks.request import CreationRequest
 from ..instances import search
-from ..instances.convert import clean_name, last_segment, status_of, unreachable_zones_in
+from ..instances.convert import clean_name, last_segment, status_of
+from ..prices.beside import PricesBeside
+from ..prices.hourly import DiskShape
 from ..worker_protocol import TIMEOUT_HINT
 from .advice import obtainability
+from .offer import Offer, list_command, read_offer
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 BY_PROFILE = "the profile's order"
-# Machine types with GPUs of their own: https://cloud.google.com/compute/docs/gpus
-GPU_FAMILIES = ("a2", "a3", "a4", "a4x", "g2", "g4")
-
-
-@fast_dataclass(frozen=True)
-class Offer:
-    """The zones that have the machine type and the GPU, and what the machine is. ``zones``: None if unknown."""
-
-    zones: frozenset[str] | None
-    machine: str
-    has_gpu: bool
 
 
 def plan_creation(
@@ -45,11 +40,14 @@ def plan_creation(
     deadline: Deadline,
     environ: Mapping[str, str],
     first_zone: str = "",
+    needs_internet: bool = True,
 ) -> CreationPlan:
     """What ``target.create`` means now. ``first_zone``: is tried first, as an earlier creation had asked for it there.
+    ``needs_internet``: `up` installs Jupyter unless the image has it.
 
-    Raises ``CloudError``: ``instance-not-created`` for an image or a zone that does not exist, and where an instance of
-    this name exists in a zone that the profile does not allow.
+    Raises ``CloudError``: ``instance-not-created`` for an image, a zone or a network that does not exist, and where an
+    instance of this name exists in a zone that the profile does not allow; ``no-egress``, ``firewall-blocked`` and
+    ``permission-denied`` where `up` could not use the VM.
     """
     settings, name = target.create, target.instance
     if settings is None or name is None:
@@ -58,7 +56,35 @@ def plan_creation(
     api.timeout_hint = TIMEOUT_HINT
     api.project = gcloud_config.project(target.project, environ, api.identity.project).value
     progress(f"Planning {name} in project {api.project}")
+    prices = PricesBeside(environ, deadline)
     _check_name_is_free(api, target)
+    plan, findings = _examined(api, target, client_id, prices, first_zone=first_zone, needs_internet=needs_internet)
+    raise_first_failure(findings)
+    return replace(plan, notes=notes_of(findings))
+
+
+def check_creation(
+    target: GceTarget,
+    *,
+    progress: Progress,
+    deadline: Deadline,
+    environ: Mapping[str, str],
+    needs_internet: bool = True,
+) -> CreationCheck:
+    """The plan of a VM that does not exist, and what the checks found. Raises ``CloudError`` as ``plan_creation`` for
+    what the profile names and does not exist."""
+    api = open_api(environ, progress=progress, deadline=deadline)
+    api.project = gcloud_config.project(target.project, environ, api.identity.project).value
+    prices = PricesBeside(environ, deadline)
+    return CreationCheck(*_examined(api, target, "", prices, needs_internet=needs_internet))
+
+
+def _examined(
+    api: Api, target: GceTarget, client_id: str, prices: PricesBeside, *, needs_internet: bool, first_zone: str = ""
+) -> tuple[CreationPlan, tuple[Finding, ...]]:
+    settings, name = target.create, target.instance
+    if settings is None or name is None:
+        raise ValueError("expected a target with `create` and `instance`")
     offer = read_offer(api, settings)
     zones = _order(api, _candidates(api, target), settings, offer, first_zone, advised=bool(target.regions))
     image = _image(api, settings)
@@ -67,7 +93,22 @@ def plan_creation(
         why = f"the image {clean_name(image.name)} needs {image.disk_size_gb} GB"
         hint = f"Set `target.create.boot_disk.size: {image.disk_size_gb}GB` or more"
         raise CloudError("instance-not-created", f"The boot disk of {name} is too small: {disk_gb} GB", why, hint)
-    return CreationPlan(
+    usable = [zone.name for zone in zones if not zone.skip]
+    request = CreationRequest(
+        project=api.project,
+        settings=settings,
+        regions=tuple(dict.fromkeys(map(region_of, usable))),
+        connect=target.connect,
+        shape=offer.shape,
+        image=image.self_link,
+        disk_gb=disk_gb,
+        needs_internet=needs_internet,
+        environ=api.environ,
+        identity=api.identity,
+        deadline=api.deadline,
+    )
+    findings = run_checks(request)
+    plan = CreationPlan(
         instance=name,
         project=api.project,
         settings=settings,
@@ -78,7 +119,15 @@ def plan_creation(
         disk_gb=disk_gb,
         client_id=client_id,
         has_gpu=offer.has_gpu,
+        price=prices.price(
+            offer.shape,
+            [DiskShape(settings.boot_disk.type, disk_gb)],
+            region_of(usable[0]),
+            settings.provisioning,
+            list(image.licenses),
+        ),
     )
+    return plan, findings
 
 
 def _check_name_is_free(api: Api, target: GceTarget) -> None:
@@ -104,60 +153,6 @@ def find_by_name(api: Api, name: str) -> list[compute_v1.Instance]:
     return [raw for raw in listing.instances if raw.name == name]
 
 
-def read_offer(api: Api, settings: CreateSettings) -> Offer:
-    """Which zones offer the machine type and the GPU."""
-    from google.cloud import compute_v1
-
-    kind, gpu = settings.machine_type, settings.gpu
-    gpus = f"{gpu.count} {gpu.type}" if gpu else ""
-    has_gpu = gpu is not None or kind.partition("-")[0] in GPU_FAMILIES
-    try:
-        machines = _list_offers(api, api.client(compute_v1.MachineTypesClient), "machine_types", kind)
-        zones = frozenset(machines)
-        if gpu is not None:
-            accelerators = _list_offers(
-                api, api.client(compute_v1.AcceleratorTypesClient), "accelerator_types", gpu.type
-            )
-            zones &= frozenset(accelerators)
-    except (CloudError, DeadlinePassed) as exc:
-        if isinstance(exc, DeadlinePassed) or exc.code == "cloud-unreachable":
-            raise
-        api.progress(f"Can't list the zones that have {kind}: {exc.why or exc.what}")
-        return Offer(None, ", ".join(filter(None, (kind, gpus))), has_gpu)
-    if not machines:
-        what = f"Compute Engine offers no machine type {kind} to project {api.project}"
-        raise CloudError(
-            "instance-not-created", what, hint=_list_command("machine-types", api, f"--filter=name:{kind}")
-        )
-    any_machine: compute_v1.MachineType = next(iter(machines.values()))
-    own = [
-        f"{each.guest_accelerator_count} {clean_name(each.guest_accelerator_type)}" for each in any_machine.accelerators
-    ]
-    facts = f"{any_machine.guest_cpus} vCPUs, {any_machine.memory_mb / 1024:.4g} GB"
-    words = f"{kind} ({', '.join(filter(None, (facts, *own)))})" if any_machine.guest_cpus else kind
-    return Offer(zones, ", ".join(filter(None, (words, gpus))), has_gpu or bool(own))
-
-
-def _list_offers(api: Api, client: Any, what: str, name: str) -> dict[str, Any]:
-    """The machine type, or the accelerator type, of this name by zone."""
-
-    def listed(*, request: dict[str, Any], retry: None, timeout: float) -> tuple[dict[str, Any], set[str]]:
-        found: dict[str, Any] = {}
-        missed: set[str] = set()
-        for page in client.aggregated_list(request=request, retry=retry, timeout=timeout).pages:
-            missed |= unreachable_zones_in(page)
-            for scope, offered in page.items.items():
-                found.update({last_segment(scope): each for each in getattr(offered, what) if each.name == name})
-        return found, missed
-
-    method: Callable[..., tuple[dict[str, Any], set[str]]] = listed
-    request = {"project": api.project, "filter": f'name = "{name}"'}
-    found, missed = api.call(method, request, doing=f"list the zones that have {name}")
-    if missed:
-        api.progress(f"Skipped {', '.join(sorted(missed))}: Compute Engine does not respond for these zones")
-    return found
-
-
 def _candidates(api: Api, target: GceTarget) -> tuple[str, ...]:
     """The profile's zones, or those of its regions, by name."""
     if not target.regions:
@@ -174,7 +169,7 @@ def _zones_of(api: Api, region: str) -> list[str]:
         found = api.call(method, {"project": api.project, "region": region}, doing=f"read the region {region}")
     except (NotFound, InvalidRequest) as exc:
         what = f"Compute Engine has no region {region}"
-        raise CloudError("instance-not-created", what, exc.why, _list_command("regions", api)) from exc
+        raise CloudError("instance-not-created", what, exc.why, list_command("regions", api)) from exc
     return sorted(last_segment(url) for url in found.zones)
 
 
@@ -226,7 +221,3 @@ def _image(api: Api, settings: CreateSettings) -> compute_v1.Image:
     except (NotFound, InvalidRequest) as exc:
         hint = shell_command("gcloud", "compute", "images", "list", f"--project={project}", "--no-standard-images")
         raise CloudError("instance-not-created", f"No {words} in project {project}", exc.why, f"Run {hint}") from exc
-
-
-def _list_command(what: str, api: Api, *options: str) -> str:
-    return f"Run {shell_command('gcloud', 'compute', what, 'list', f'--project={api.project}', *options)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Iterable
 
@@ -17,6 +18,7 @@ from .request import SSH_PORT, CreationRequest
 # Their images have Jupyter; others need it to be installed from a package registry.
 JUPYTER_IMAGES = ("deeplearning-platform-release", "ml-images")
 EXTERNAL_HINT = "set `target.create.external_address: true`"
+PRIVATE_RANGES = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 ALL_SUBNETS = ("ALL_SUBNETWORKS_ALL_IP_RANGES", "ALL_SUBNETWORKS_ALL_PRIMARY_IP_RANGES")
 
 
@@ -86,12 +88,22 @@ def check_firewall(request: CreationRequest) -> Finding:
     who = f"Identity-Aware Proxy ({iap})" if request.uses_iap else "the internet"
     if blocked is None:
         return Finding(check, "ok", f"{network} allows SSH from {who}")
-    if blocked.only_from:
-        what = f"{network} allows SSH only from {', '.join(blocked.only_from[:5])}"
+    public = [each for each in blocked.only_from if not _is_private(each)]
+    if public:
+        what = f"{network} allows SSH only from {', '.join(public[:5])}"
         return Finding(check, "warning", what, f"`up` connects from {who}", _allow_hint(request, network))
     why = f"{blocked.decided_by} denies it" if blocked.decided_by else f"no rule of network {network} allows it"
     what = f"The firewall blocks tcp:{SSH_PORT} from {who}"
     return Finding(check, "failed", what, why, _allow_hint(request, network), "firewall-blocked")
+
+
+def _is_private(source: str) -> bool:
+    """Whether no address of the internet is in the range."""
+    try:
+        network = ipaddress.ip_network(source, strict=False)
+    except ValueError:
+        return False
+    return isinstance(network, ipaddress.IPv4Network) and any(map(network.subnet_of, PRIVATE_RANGES))
 
 
 def _allow_hint(request: CreationRequest, network: str) -> str:

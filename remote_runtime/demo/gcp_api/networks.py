@@ -86,6 +86,11 @@ def firewall_rule(
     }
 
 
+def nat_routers(project: str) -> list[Json]:
+    """A router with Cloud NAT in each region."""
+    return [router(project, region) for region in _regions()]
+
+
 def default_resources(project: str) -> dict[str, list[Json]]:
     """Those of a new project: collection → resources."""
     return {

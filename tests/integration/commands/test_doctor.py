@@ -32,6 +32,7 @@ from tests.support.faults.faults import (
     write_box,
 )
 from tests.support.machines.gce_vm import PROJECT, CloudMachine, cloud_machine
+from tests.support.machines.new_vm import empty_project
 from tests.support.servers.jupyter import JupyterServer, jupyter_server
 from tests.support.servers.sshd import Sshd
 
@@ -43,6 +44,26 @@ def box(world: World) -> Iterator[Sshd]:
 
 
 # ── all is well ──
+
+
+def test_what_a_vm_that_does_not_exist_needs_is_checked_and_nothing_is_created(world: World) -> None:
+    with empty_project(world, profile="new") as project:
+        result = visit(world, "new")
+        assert result["ok"], result["findings"]
+        found = {finding.check: finding for finding in result["findings"]}
+        assert (found["instance"].verdict, found["instance"].code) == ("warning", "instance-not-found")
+        assert "`remote-runtime up new` creates it" in found["instance"].hint
+        assert found["creation"].what.startswith("g2-standard-8 (8 vCPUs, 32 GB, 1 nvidia-l4) in us-central1-a, ")
+        assert [found[check].verdict for check in ("network", "creation-firewall", "egress")] == ["ok", "ok", "ok"]
+        assert (found["apis"].verdict, found["ssh"].verdict) == ("skipped", "skipped")
+
+        project.emulator.cloud.networks[project.project]["routers"].clear()
+        failed = visit(world, "new")
+        assert (failed["ok"], first_failure(failed).code) == (False, "no-egress")
+        refused = world.run("up", "new", "--yes", "--json")
+        assert (refused.code, refused.error["code"]) == (1, "no-egress")
+        assert "gcloud compute routers nats create" in refused.error["hint"]
+        assert project.is_empty
 
 
 def test_a_path_that_works_is_walked_to_a_cell_and_taken_back(world: World, box: Sshd) -> None:

@@ -169,10 +169,11 @@ def _scalar_complaints(schema: Json, value: object, where: str) -> Iterator[str]
 
 
 def _method_for(http_method: str, path: str) -> Json | None:
-    for method in _methods():
-        if method["httpMethod"] == http_method and _path_pattern(method).fullmatch(path):
-            return method
-    return None
+    """Of several, the one whose path has the fewest placeholders: ``…/getEffectiveFirewalls`` before ``…/{policy}``."""
+    found = [
+        method for method in _methods() if method["httpMethod"] == http_method and _path_pattern(method).fullmatch(path)
+    ]
+    return min(found, key=lambda method: str(method["flatPath"]).count("{"), default=None)
 
 
 def _path_pattern(method: Json) -> re.Pattern[str]:

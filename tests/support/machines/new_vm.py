@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from remote_runtime.demo.gcp_api.networks import nat_routers
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from remote_runtime.demo.iap_relay.server import instance_finder
 from tests.support.faults.faulty_emulator import FaultyEmulator
@@ -23,6 +24,7 @@ IMAGE = "{family: debian-12, project: debian-cloud}"
 class EmptyProject:
     emulator: FaultyEmulator
     sshd: Sshd
+    project: str = PROJECT
 
     @property
     def places(self) -> list[str]:
@@ -61,6 +63,7 @@ def empty_project(
         emulator = stack.enter_context(
             FaultyEmulator([], project_metadata={PROJECT: {}}, delays=delays or Delays(), guest_factory=equip)
         )
+        emulator.cloud.networks[PROJECT]["routers"] += nat_routers(PROJECT)
         relay = FaultyRelay(instance_finder(emulator.cloud))
         stack.callback(relay.close)
         world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url

@@ -173,7 +173,9 @@ def test_what_up_would_do_is_a_warning() -> None:
     def stop() -> Mapping[str, str]:
         raise CloudError("instance-stopped", "vm is not running", "its status is TERMINATED")
 
-    checklist.step(["credentials", "instance"], stop, expected=ExpectedFailure("instance-stopped", "it costs", "`up`"))
+    checklist.step(
+        ["credentials", "instance"], stop, expected=[ExpectedFailure("instance-stopped", "it costs", "`up`")]
+    )
     checklist.step(["ssh"], dict)
     assert lines(told) == ["credentials ok", "instance warning", "ssh skipped"]
     assert told[1].why == "its status is TERMINATED; it costs"
