@@ -196,6 +196,7 @@ def _follow_events(
                 context.view.finish(name, f"{name} is already running (up {duration_since(runtime['since'])})")
             return runtime
         if event["event"] == "failed":
+            context.view.done(name)  # what failed is marked already: the last step undid something
             if event.get("abandoned") and cancel_reason is None:
                 raise _KeeperExiting
             if event.get("ends"):

@@ -60,7 +60,8 @@ def plan_lines(plan: CreationPlan, profile: Profile) -> Iterator[str]:
     if plan.price is not None:
         hourly = money(plan.price.amount, plan.price.currency)
         yield f"An hour costs about {hourly} in {region_of(zones[0])} (list price)"
-    yield _life_line(profile)
+    is_demo = profile.target.kind == "demo"
+    yield "The demo costs nothing: all of it is on this computer" if is_demo else _life_line(profile)
     yield from plan.notes
 
 
