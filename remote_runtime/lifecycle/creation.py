@@ -60,8 +60,7 @@ def plan_lines(plan: CreationPlan, profile: Profile) -> Iterator[str]:
     if plan.price is not None:
         hourly = money(plan.price.amount, plan.price.currency)
         yield f"An hour costs about {hourly} in {region_of(zones[0])} (list price)"
-    is_demo = profile.target.kind == "demo"
-    yield "The demo costs nothing: all of it is on this computer" if is_demo else _life_line(profile)
+    yield _life_line(profile)
     yield from plan.notes
 
 
@@ -87,6 +86,7 @@ class _CreatedResources:
     def __init__(self, context: BringUpContext, rollback: Rollback) -> None:
         self._context, self._rollback = context, rollback
         self._made = list(context.leftover_resources)
+        self._undeleted: set[str] = set()  # zones with a failed instance that is still there
         if self._made:
             self._delete_on_failure()
 
@@ -120,10 +120,11 @@ class _CreatedResources:
         if len(result.attempts) > 1:
             for line in attempt_lines(result.attempts):
                 progress.note(line)
+        remains = [each for each in self._made if each.zone in self._undeleted]
         if result.resource is None:
-            self._forget(lambda resource: resource.kind == "instance")
+            self._save(remains)
             return result.instance
-        self._save([replace(result.resource, id=result.instance.id or "")])
+        self._save([*remains, replace(result.resource, id=result.instance.id or "")])
         return replace(result.instance, started_from=STATUS_CREATED)
 
     def _before_insert(self, resource: CloudResource) -> None:
@@ -133,17 +134,16 @@ class _CreatedResources:
         self._delete_on_failure()
 
     def _after_zone(self, attempt: ZoneAttempt) -> None:
-        if not attempt.remains:
-            self._forget(lambda resource: resource.zone == attempt.zone)
-
-    def _forget(self, is_gone: Callable[[CloudResource], bool]) -> None:
-        self._save([each for each in self._made if not is_gone(each)])
-        if not self._made:
-            self._rollback.discard(ROLLBACK_KEY)
+        if attempt.remains:
+            self._undeleted.add(attempt.zone)
+        else:
+            self._save([each for each in self._made if each.zone != attempt.zone])
 
     def _save(self, made: list[CloudResource]) -> None:
         self._made = made
         self._context.record(resources=tuple(made))
+        if not made:
+            self._rollback.discard(ROLLBACK_KEY)
 
     def _delete_on_failure(self) -> None:
         name = self._made[0].name

@@ -43,6 +43,7 @@ class Cloud(FakeTarget):
     def __init__(self, journal: EventLog, profile: Profile) -> None:
         super().__init__(journal, profile)
         self.first_zone = ""
+        self.failed_remains = False
         self.ends: RemoteRuntimeError | CloudResource | None = resource(ZONES[1])
 
     def plan_creation(self, client_id: str, *, first_zone: str, **_: Any) -> CreationPlan | None:
@@ -59,7 +60,7 @@ class Cloud(FakeTarget):
             self._journal.did(f"insert in {zone}")
             if zone == NEW.zone:
                 break
-            attempts.append(ZoneAttempt(zone, "no-capacity", "STOCKOUT"))
+            attempts.append(ZoneAttempt(zone, "no-capacity", "STOCKOUT", remains=self.failed_remains))
             options.after_zone(attempts[-1])
         if isinstance(self.ends, RemoteRuntimeError):
             raise self.ends
@@ -164,6 +165,15 @@ def test_an_instance_of_another_client_is_used_and_never_deleted() -> None:
     up.rollback.run(CloudError("no-address", "No way"))
     assert up.zones[-1] == []
     assert not [event for event in up.did if event.startswith("delete")]
+
+
+def test_an_instance_that_failed_and_could_not_be_deleted_stays_in_the_state_file() -> None:
+    up = Up()
+    up.cloud.failed_remains = True
+    up.run(missing)
+    assert up.zones[-1] == [ZONES[0], ZONES[1]]
+    up.rollback.run(CloudError("no-address", "No way"))
+    assert up.did[-2] == f"delete instance my-l4 in {ZONES[0]}, instance my-l4 in {ZONES[1]}"
 
 
 def test_no_is_an_answer() -> None:
