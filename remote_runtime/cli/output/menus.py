@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...commands.profile_interview import Rows, Validator
+from ...commands.interview import Rows, Validator
 from ...core.sanitize import clean_line
 from .console import align, fit_columns, warn, width
 from .progress import TerminalView

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ...commands.profile_interview import Rows, Validator
+from ...commands.interview import Rows, Validator
 from ...core.callbacks import Progress
 from ...core.errors import RemoteRuntimeError
 from ...core.sanitize import clean_line
@@ -25,7 +25,7 @@ NAME = "profiles new"
 
 
 class TerminalPrompts:
-    """``profile_interview.Prompts`` on a terminal; in the main thread only."""
+    """``interview.Prompts`` on a terminal; in the main thread only."""
 
     def __init__(self, view: TerminalView) -> None:
         self._view = view
