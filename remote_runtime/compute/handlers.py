@@ -33,6 +33,9 @@ from .instances.power import MayStart
 from .login.access import grant_access as grant_access
 from .login.access import revoke_access as revoke_access
 from .machine_types.listing import list_machine_types as list_machine_types
+from .moves.move import delete_old as delete_old
+from .moves.move import move as move
+from .moves.plan import plan_move as plan_move
 from .prices.instance_price import instance_price as instance_price
 from .prices.instance_price import update_prices as update_prices
 from .readiness import ready_instance, with_sources
@@ -162,6 +165,7 @@ HANDLERS: Mapping[str, Callable[..., Any]] = {
         find, reload, grant_access, revoke_access, set_status, restore_status, diagnose, missing_permissions,
         list_projects, list_instances, list_machine_types, instance_price, update_prices,
         check_creation, plan_creation, create, delete_resources, find_by_label, find_created,
+        plan_move, move, delete_old,
     )
 }  # fmt: skip
 

@@ -28,6 +28,7 @@ from ..core.errors import RemoteRuntimeError, from_dict
 from ..core.fast_dataclass import fast_dataclass
 from ..core.machine_offers import MachineOffer, MachineOffers
 from ..core.model import AttachedDisk, CreationCheck, CreationResult, Finding, Instance
+from ..core.move import MovedDisk, MovedSubnet, MovePlan
 from ..core.price import HourlyPrice, PricePart
 from ..core.profile import GceTarget
 
@@ -71,7 +72,8 @@ class ReadyOptions:
 _VALUES = (
     AccessGrant, AttachedDisk, BootDisk, CloudResource, CreateSettings, CreationCheck, CreationPlan, CreationResult,
     Finding, GceTarget, GpuRequest, HourlyPrice, ImageSource, InstalledKey, Instance, InstanceSummary, LoginAccess,
-    LoginIdentity, MachineOffer, MachineOffers, PlannedZone, PricePart, ProjectList, ReadyOptions, ZoneAttempt,
+    LoginIdentity, MachineOffer, MachineOffers, MovedDisk, MovedSubnet, MovePlan, PlannedZone,
+    PricePart, ProjectList, ReadyOptions, ZoneAttempt,
 )  # fmt: skip
 _CLASSES: Mapping[str, Any] = {each.__name__: each for each in _VALUES}
 _CLASS = "$class"  # neither a field nor a label is called so

@@ -78,7 +78,7 @@ class CreateSettings:
 class CloudResource:
     """What remote-runtime made in a project, or is about to ask for. ``created_at``: ISO 8601, of the request.
     ``zone``: empty for a snapshot. ``id``: Compute Engine's, empty before it is known. ``created_by``: the value of
-    its label."""
+    its label. ``attached_to``: the instance that uses a disk, empty if unknown."""
 
     kind: Literal["instance", "disk", "snapshot"]
     name: str
@@ -87,6 +87,7 @@ class CloudResource:
     created_at: str
     id: str = ""
     created_by: str = ""
+    attached_to: str = ""
 
 
 @fast_dataclass(frozen=True)

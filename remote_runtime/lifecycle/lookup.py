@@ -18,7 +18,13 @@ POLL_INTERVAL_S = 0.02
 # Importing Google's client takes a whole processor: it is left to the connection for so long.
 DELAY_S = 1.0
 # With one of these errors, connecting is pointless.
-NO_INSTANCE_CODES = ("instance-stopped", "instance-not-found", "instance-not-startable", "quota-exceeded")
+NO_INSTANCE_CODES = (
+    "instance-stopped",
+    "instance-not-found",
+    "instance-not-startable",
+    "no-capacity",
+    "quota-exceeded",
+)
 
 
 class BackgroundLookup:

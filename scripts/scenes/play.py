@@ -209,7 +209,7 @@ ERRORS = (
     Scene("error-instance-not-found", UP, FAILED, ("instance-not-found", "my-vm"), _rename),
     Scene("error-instance-stopped", UP, FAILED, ("instance-stopped", "start"), _do_not_start),
     Scene("error-permission-denied", UP, FAILED, ("permission-denied", "compute.instances.start"), _forbid),
-    Scene("error-instance-not-startable", UP, FAILED, ("instance-not-startable",), _exhaust),
+    Scene("error-no-capacity", UP, FAILED, ("no-capacity",), _exhaust),
     Scene("error-firewall-blocked", UP, FAILED, ("firewall-blocked",), _refuse, status="RUNNING"),
     Scene("error-host-key-changed", UP, FAILED, ("host-key-changed", "SHA256:"), _change_host_keys, status="RUNNING"),
     Scene("error-jupyter-missing", UP, FAILED, ("jupyter-missing", "jupyter.python"), _no_jupyter, status="RUNNING"),

@@ -19,7 +19,7 @@ T = TypeVar("T")
 CODES_OF_CHECK: Mapping[str, Sequence[str]] = {
     "credentials": ("no-credentials", "no-project", "cloud-unreachable"),
     "instance": (
-        *("instance-not-found", "instance-ambiguous", "instance-stopped", "instance-not-startable"),
+        *("instance-not-found", "instance-ambiguous", "instance-stopped", "instance-not-startable", "no-capacity"),
         *("quota-exceeded", "no-address", "permission-denied", "demo-failed"),
     ),
     "firewall": ("firewall-blocked",),

@@ -29,7 +29,7 @@ from .checklist import CLOUD_CHECKS, LOGIN_CHECKS, SERVER_CHECKS, Checklist, Exp
 ALL_CHECKS = ("port", *CLOUD_CHECKS, "permissions", *LOGIN_CHECKS, *SERVER_CHECKS, "forward", *browser_checks.CHECKS)
 PERMISSIONS_TIMEOUT_S = 30.0
 CREATION_TIMEOUT_S = 60.0
-START_FAILURE_CODES = ("instance-not-startable", "quota-exceeded")
+START_FAILURE_CODES = ("instance-not-startable", "no-capacity", "quota-exceeded")
 WOULD_START = ExpectedFailure(
     "instance-stopped",
     "doctor does not start VMs",

@@ -66,13 +66,15 @@ def create(
     """
     api = open_api(environ, progress=progress, deadline=deadline, project=plan.project)
     api.timeout_hint = TIMEOUT_HINT
-    creation = _Creation(api, plan, before_insert, after_zone, options)
+    creation = Creation(api, plan, before_insert, after_zone, options)
     instance = creation.run()
     return CreationResult(instance, tuple(creation.attempts), creation.resource)
 
 
 @dataclass
-class _Creation:
+class Creation:
+    """The zones, one after the other. A subclass creates something else in the same order."""
+
     api: Api
     plan: CreationPlan
     before_insert: Callable[[CloudResource], None]
@@ -85,7 +87,7 @@ class _Creation:
     _waited_s: float = 0.0
 
     def run(self) -> Instance:
-        if existing := find_by_name(self.api, self.plan.instance):
+        if existing := self._named_so():
             return self._use(_oldest(existing))
         for number, zone in enumerate(self.plan.zones):
             if reason := self._why_not(zone):
@@ -97,6 +99,19 @@ class _Creation:
             if instance is not None:
                 return instance
         raise self._failure()
+
+    def _named_so(self) -> list[compute_v1.Instance]:
+        """The instances that another client, or an earlier `up`, may have made of the same plan."""
+        return find_by_name(self.api, self.plan.instance)
+
+    def _body(self, zone: str) -> compute_v1.Instance:
+        return instance_resource(self.plan, zone, self._wait_s())
+
+    def _announce(self, zone: str) -> CloudResource:
+        """The instance that is about to be created in ``zone``."""
+        resource = self._new_resource(zone)
+        self.before_insert(resource)
+        return resource
 
     def _why_not(self, zone: PlannedZone) -> ZoneAttempt | None:
         if zone.skip:
@@ -112,8 +127,7 @@ class _Creation:
 
     def _try(self, zone: str) -> Instance | None:
         """The instance that runs, or None after a failure of this zone alone."""
-        asked_at, resource = time.monotonic(), self._new_resource(zone)
-        self.before_insert(resource)
+        asked_at, resource = time.monotonic(), self._announce(zone)
         try:
             operation = self._insert(zone)
         except AlreadyExists:
@@ -159,7 +173,7 @@ class _Creation:
 
     def _older_one(self, mine: compute_v1.Instance) -> compute_v1.Instance | None:
         """An instance of this name that another client created in another zone before."""
-        found = [raw for raw in find_by_name(self.api, self.plan.instance) if CREATED_BY_LABEL in raw.labels]
+        found = [raw for raw in self._named_so() if CREATED_BY_LABEL in raw.labels]
         older = [raw for raw in found if raw.id != mine.id and search.age_key(raw) < search.age_key(mine)]
         return _oldest(older) if older else None
 
@@ -175,8 +189,7 @@ class _Creation:
         """An instance that exists: of an earlier `up` of this client, or of another one."""
         zone, poller = last_segment(raw.zone), self._poller(raw)
         if raw.labels.get(CREATED_BY_LABEL) == self.plan.client_id:
-            self.resource = self._new_resource(zone)
-            self.before_insert(self.resource)
+            self.resource = self._announce(zone)
             self.attempts.append(ZoneAttempt(zone, "created", "by an earlier `up`"))
         else:
             self._note(ZoneAttempt(zone, "used"))
@@ -185,11 +198,10 @@ class _Creation:
 
     def _insert(self, zone: str) -> compute_v1.Operation:
         """A repeated request, after a lost answer, has no second effect. Raises ``AlreadyExists``, ``CloudError``."""
-        body = instance_resource(self.plan, zone, self._wait_s())
         request = {
             "project": self.api.project,
             "zone": zone,
-            "instance_resource": body,
+            "instance_resource": self._body(zone),
             "request_id": str(uuid.uuid4()),
         }
         doing = f"create {self.plan.instance} in {zone}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ...core.callbacks import Progress
 from ...core.creation import CREATED_BY_LABEL, CloudResource
@@ -24,6 +24,8 @@ Deletion = Literal["deleted", "gone", "foreign"]
 # A request that was sent by a process that died shows within this time.
 SETTLE_S, SENT_WITHIN_S = 3.0, 20.0
 POLL_EVERY_S = 0.3
+
+T = TypeVar("T")
 
 
 def delete_resources(
@@ -43,7 +45,7 @@ def delete_resources(
     for resource in resources:
         api = open_api(environ, progress=progress, deadline=deadline, project=resource.project)
         try:
-            ends.append(_delete(api, resource, client_id))
+            ends.append(delete_resource(api, resource, client_id))
         except CloudError as error:
             failure = failure or error
     if failure is not None:
@@ -82,20 +84,44 @@ def delete_instance(api: Api, name: str, zone: str, client_id: str, *, settle_s:
 
 
 def _find(api: Api, name: str, zone: str, settle_s: float) -> compute_v1.Instance | None:
+    return _settled(lambda: search.get(api, name, zone), api, settle_s)
+
+
+def _settled(get: Callable[[], T], api: Api, settle_s: float) -> T | None:
+    """What ``get`` returns; None if it does not exist, and does not appear within ``settle_s``."""
     until = time.monotonic() + settle_s
     while True:
         try:
-            return search.get(api, name, zone)
+            return get()
         except NotFound:
             if time.monotonic() >= until:
                 return None
         api.deadline.sleep(POLL_EVERY_S)
 
 
-def _delete(api: Api, resource: CloudResource, client_id: str) -> Deletion:
+def delete_resource(api: Api, resource: CloudResource, client_id: str) -> Deletion:
+    """As ``delete_instance``. Raises ``CloudError`` also for a disk in use."""
+    from google.cloud import compute_v1
+
     if resource.kind == "instance":
         return delete_instance(api, resource.name, resource.zone, client_id, settle_s=_settle_s(resource))
-    raise ValueError(f"no deletion of a {resource.kind}")
+    kind, name = resource.kind, resource.name
+    client: Any = api.client(compute_v1.DisksClient if kind == "disk" else compute_v1.SnapshotsClient)
+    request = {"project": api.project, kind: name} | ({"zone": resource.zone} if resource.zone else {})
+    raw = _settled(lambda: api.call(client.get, request, doing=f"read the {kind} {name}"), api, _settle_s(resource))
+    if raw is None:
+        return "gone"
+    if raw.labels.get(CREATED_BY_LABEL) != client_id:
+        return "foreign"
+    api.progress(f"Deleting the {kind} {name}")
+    try:
+        with_id = {**request, "request_id": str(uuid.uuid4())}
+        operation = api.call(client.delete_unary, with_id, doing=f"delete the {kind} {name}")
+    except NotFound:
+        return "gone"
+    owner = Instance(kind="gce", name=name, zone=resource.zone, project=api.project)
+    operations.wait_until_done(api, "delete", owner, operation, lambda: None)
+    return "deleted"
 
 
 def _settle_s(resource: CloudResource) -> float:

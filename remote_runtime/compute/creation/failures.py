@@ -41,7 +41,7 @@ def from_error(error: CloudError, zone: str) -> ZoneFailure | None:
     if error.code == "no-capacity":
         return ZoneFailure("no-capacity", _short(error.why), error)
     if error.code == "quota-exceeded":
-        return ZoneFailure("quota", _short(error.why), error, _quota_scope(error.why, zone))
+        return ZoneFailure("quota", _short(error.why), error, quota_scope(error.why, zone))
     if _NO_MACHINE_TYPE.search(error.why):
         return ZoneFailure("no-machine-type", _short(error.why), error)
     return None
@@ -80,10 +80,11 @@ def _scope_of_details(errors: Iterable[compute_v1.Errors], zone: str, why: str) 
                 return clean_line(dimensions["region"], 63)
             if detail.quota_info.metric_name and not dimensions:
                 return "global"
-    return _quota_scope(why, zone)
+    return quota_scope(why, zone)
 
 
-def _quota_scope(why: str, zone: str) -> str:
+def quota_scope(why: str, zone: str) -> str:
+    """How far the quota of an error reaches, as in ``ZoneFailure.scope``."""
     if "ALL_REGIONS" in why or re.search(r"\bglobally\b", why):
         return "global"
     if re.search(r"\bin zone\b", why):

@@ -100,6 +100,7 @@ def _resources(
             clean_line(raw.creation_timestamp, 40),
             str(raw.id),
             clean_line(raw.labels[CREATED_BY_LABEL], 63),
+            last_segment(raw.users[0]) if kind == "disk" and raw.users else "",
         )
         for raw in found
         if CREATED_BY_LABEL in raw.labels

@@ -86,7 +86,7 @@ def _examined(
     if settings is None or name is None:
         raise ValueError("expected a target with `create` and `instance`")
     offer = read_offer(api, settings)
-    zones = _order(api, _candidates(api, target), settings, offer, first_zone, advised=bool(target.regions))
+    zones = order_zones(api, _candidates(api, target), settings, offer, first_zone, advised=bool(target.regions))
     image = _image(api, settings)
     disk_gb = settings.boot_disk.size_gb or int(image.disk_size_gb)
     if disk_gb < image.disk_size_gb:
@@ -157,10 +157,10 @@ def _candidates(api: Api, target: GceTarget) -> tuple[str, ...]:
     """The profile's zones, or those of its regions, by name."""
     if not target.regions:
         return target.zones or ((target.zone,) if target.zone else ())
-    return tuple(zone for region in target.regions for zone in _zones_of(api, region))
+    return tuple(zone for region in target.regions for zone in zones_of(api, region))
 
 
-def _zones_of(api: Api, region: str) -> list[str]:
+def zones_of(api: Api, region: str) -> list[str]:
     from google.cloud import compute_v1
 
     client = api.client(compute_v1.RegionsClient)
@@ -173,7 +173,7 @@ def _zones_of(api: Api, region: str) -> list[str]:
     return sorted(last_segment(url) for url in found.zones)
 
 
-def _order(
+def order_zones(
     api: Api,
     candidates: Sequence[str],
     settings: CreateSettings,

@@ -74,19 +74,24 @@ def await_end(
 
 
 def _wait(api: Api, action: str, instance: Instance, operation: compute_v1.Operation) -> compute_v1.Operation:
-    """The operation when it is done, or its state a few seconds later."""
+    """The operation when it is done, or its state a few seconds later. One on something without a zone is global."""
     import requests
+    from google.cloud import compute_v1
+
+    client: Any = api.operations if instance.zone else api.client(compute_v1.GlobalOperationsClient)
 
     def wait(*, request: dict[str, str], retry: None, timeout: float) -> compute_v1.Operation:
         try:
-            return api.operations.wait(request=request, retry=retry, timeout=min(timeout, MAX_WAIT_S))
+            method: Callable[..., compute_v1.Operation] = client.wait
+            return method(request=request, retry=retry, timeout=min(timeout, MAX_WAIT_S))
         except requests.exceptions.ReadTimeout:
             return operation
 
     if not NAME.fullmatch(operation.name):
         what = f"{api.endpoint} is not the Compute Engine API"
         raise CloudError("cloud-unreachable", what, f"it returned an operation {clean_line(operation.name, 63)!r}")
-    request = {"project": api.project, "zone": instance.zone, "operation": operation.name}
+    request = {"project": api.project, "operation": operation.name}
+    request |= {"zone": instance.zone} if instance.zone else {}
     return api.call(wait, request, doing=f"check the request to {action} {instance.name}")
 
 
@@ -98,8 +103,8 @@ def operation_error(api: Api, action: str, instance: Instance, operation: comput
     why = f"{code}: {message}" if message else code
     what = f"Compute Engine could not {action} {instance.name}"
     if any(code.startswith(("ZONE_RESOURCE_POOL_EXHAUSTED", "STOCKOUT")) for code in codes):
-        return CloudError("instance-not-startable", f"Zone {instance.zone} has no capacity for {instance.name}", why,
-                          _other_zones(api, instance, operation))  # fmt: skip
+        what = f"Zone {instance.zone} has no capacity for {instance.name}"
+        return CloudError("no-capacity", what, why, _other_zones(api, instance, operation))
     if any("QUOTA" in code or "LIMIT_EXCEEDED" in code for code in codes):
         return quota_error(why, f"{action} {instance.name}", api.project)
     if any(code == "RESOURCE_NOT_READY" for code in codes):
@@ -118,15 +123,15 @@ def _other_zones(api: Api, instance: Instance, operation: compute_v1.Operation) 
         for detail in error.error_details:
             zones_available = detail.error_info.metadatas.get("zonesAvailable", "")
             if _ZONES.fullmatch(zones_available):
-                return f"Try again later, or move the instance to a zone with capacity: {zones_available}"
+                return f"Try again later. Zones with capacity: {zones_available}"
     kind, others = zones_with_machine_type(api, instance)
     if others:
-        return f"Try again later, or move the instance to a zone of the region that has {kind}: {', '.join(others)}"
+        return f"Try again later. Zones of the region that have {kind}: {', '.join(others)}"
     if kind:
         return f"Try again later: no other zone of the region has {kind}"
     region = (instance.zone or "").rsplit("-", 1)[0]
     zones = shell_command("gcloud", "compute", "zones", "list", f"--filter=region:{region}", f"--project={api.project}")
-    return f"Try again later, or move the instance to another zone of the region: {zones}"
+    return f"Try again later. Other zones of the region: {zones}"
 
 
 def _missing_disk_error(instance: Instance, what: str, why: str, disk: str) -> CloudError:

@@ -23,6 +23,8 @@ STOPPED = frozenset({"TERMINATED", "STOPPED"})
 DOWN = STOPPED | {"SUSPENDED"}
 COMING_UP = frozenset({"PROVISIONING", "STAGING", "PENDING", "REPAIRING"})
 UP = COMING_UP | {"RUNNING"}
+MOVABLE_CODES = ("no-capacity", "quota-exceeded")
+MOVE_HINT = "To move it, with its disks, to another zone, run `remote-runtime up PROFILE --move`"
 GOING_DOWN = frozenset({"PENDING_STOP", "STOPPING", "SUSPENDING"})
 POLL_EVERY_S = 0.5
 REPORT_EVERY_S = 10.0
@@ -211,6 +213,10 @@ def _bring_up(poller: StatusPoller, action: str) -> None:
         poller.poll()
     except DeadlinePassed as exc:
         raise poller.timeout_error() from exc
+    except CloudError as exc:
+        if action == "start" and exc.code in MOVABLE_CODES:
+            exc.hint = f"{MOVE_HINT}. {exc.hint}" if exc.hint else MOVE_HINT
+        raise
 
 
 def _poll_and_report(poller: StatusPoller, action: str) -> None:

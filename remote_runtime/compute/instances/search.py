@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...core.creation import CREATED_BY_LABEL
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
+from ...core.move import MOVED_FROM_LABEL, old_id_in, origin_in
 from ...core.profile import GceTarget
 from ...core.shell_command import shell_command
 from ..client.api import Api
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAGE_SIZE = 500
+UP = ("PROVISIONING", "STAGING", "RUNNING", "REPAIRING", "PENDING")
 # Similar names are taken from MAX_INSTANCES; an error lists MAX_SHOWN matches, or MAX_NAMED others.
 MAX_INSTANCES = 2000
 MAX_SHOWN = 10
@@ -40,18 +42,22 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
     """The one instance that ``target`` describes in ``api.project``.
 
     Only the profile's zone is searched; a zone from elsewhere is searched first. An instance that `up` created is found
-    in any zone, and the oldest of several. Raises ``CloudError``: ``instance-not-found`` with similar names, or
-    ``instance-ambiguous`` with all matches.
+    in any zone, and the oldest of several; one that `up` moved is found by the zone that it came from. Raises
+    ``CloudError``: ``instance-not-found`` with similar names, or ``instance-ambiguous`` with all matches.
     """
     strict = zone is not None and target.zone is not None
     if target.instance and zone is not None:
         try:
-            return get(api, target.instance, zone.value)
+            raw = get(api, target.instance, zone.value)
+            return raw if raw.status in UP else _moved(api, raw) or raw
         except NotFound as exc:
             if strict and target.create is None:
+                if moved := _moved_out_of(api, target.instance, zone.value):
+                    return moved
                 raise _not_found_error(api, target, zone, exc) from exc
     listing = list_all(api, _filter(target))
-    found, unreachable = [raw for raw in listing.instances if _matches(raw, target)], listing.unreachable_zones
+    found = _without_moved(raw for raw in listing.instances if _matches(raw, target))
+    unreachable = listing.unreachable_zones
     created = [raw for raw in found if CREATED_BY_LABEL in raw.labels] if target.create is not None else []
     if strict and zone is not None:
         found = created or [raw for raw in found if last_segment(raw.zone) == zone.value]
@@ -69,6 +75,39 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
     if unreachable:
         api.progress(f"Skipped {', '.join(unreachable)}: Compute Engine does not respond for these zones")
     return found[0]
+
+
+def _moved(api: Api, old: compute_v1.Instance) -> compute_v1.Instance | None:
+    """What ``old``, which does not run, was moved to; None without the permission to list instances."""
+    try:
+        listed = list_all(api, f'name = "{old.name}"').instances
+    except CloudError as error:
+        if error.code != "permission-denied":
+            raise
+        api.progress(f"Whether {old.name} was moved is not known: {error.what}")
+        return None
+    found = _without_moved([old, *(raw for raw in listed if raw.name == old.name and raw.id != old.id)])
+    moved = [raw for raw in found if MOVED_FROM_LABEL in raw.labels]
+    return _checked(api, moved[0]) if len(moved) == 1 and old not in found else None
+
+
+def _moved_out_of(api: Api, name: str, zone: str) -> compute_v1.Instance | None:
+    """What was moved out of ``zone``, where the old one does not exist any more."""
+    found = [raw for raw in _without_moved(list_all(api, f'name = "{name}"').instances) if raw.name == name]
+    moved = [raw for raw in found if origin_in(raw.labels.get(MOVED_FROM_LABEL, "")) == zone]
+    return _checked(api, moved[0]) if len(moved) == 1 else None
+
+
+def _without_moved(found: Iterable[compute_v1.Instance]) -> list[compute_v1.Instance]:
+    """``found`` without those that do not run and were moved to another of them."""
+    rest = list(found)
+    moved = {old_id_in(raw.labels[MOVED_FROM_LABEL]) for raw in rest if MOVED_FROM_LABEL in raw.labels}
+    return [raw for raw in rest if raw.status in UP or str(raw.id) not in moved]
+
+
+def _checked(api: Api, raw: compute_v1.Instance) -> compute_v1.Instance:
+    check_names(raw, api.endpoint)
+    return raw
 
 
 def age_key(raw: compute_v1.Instance) -> tuple[float, int]:

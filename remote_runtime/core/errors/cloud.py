@@ -34,14 +34,20 @@ CLOUD = {
     ),
     "instance-not-startable": CatalogueEntry(
         "Compute Engine could not start the instance.",
-        "The zone has no capacity for this machine type, a disk is missing, or the instance stops right after it "
-        "starts. The message has Compute Engine's reason.",
-        "Try again later, or use another zone.",
+        "A disk is missing, the request is rejected, or the instance stops right after it starts. The message has "
+        "Compute Engine's reason.",
+        "Follow the command in the message, then run `remote-runtime up PROFILE`.",
     ),
     "no-capacity": CatalogueEntry(
         "No zone has capacity for this VM now.",
         "Compute Engine has no free machine of this type in the zones that were tried. The message lists each zone.",
-        "Try again later, add zones to `target.zones`, or use another `machine_type`.",
+        "Move a stopped VM to another zone with `remote-runtime up PROFILE --move`. For a new VM, add zones to "
+        "`target.zones`, or use another `machine_type`. Or try again later.",
+    ),
+    "instance-not-movable": CatalogueEntry(
+        "The VM can't move to another zone.",
+        "A move would lose data, or the VM depends on its zone. Nothing was created. The message has the reason.",
+        "Follow the message, then run `remote-runtime up PROFILE --move`.",
     ),
     "instance-not-created": CatalogueEntry(
         "The VM could not be created.",

@@ -253,9 +253,10 @@ def test_a_zone_of_the_environment_is_only_where_the_search_begins() -> None:
     [
         (
             "ZONE_RESOURCE_POOL_EXHAUSTED",
-            "instance-not-startable",
+            "no-capacity",
             "ZONE_RESOURCE_POOL_EXHAUSTED",
-            "a zone of the region that has e2-standard-4: us-central1-b",
+            "run `remote-runtime up PROFILE --move`. Try again later. Zones of the region that have e2-standard-4: "
+            "us-central1-b",
         ),
         (
             "QUOTA_EXCEEDED",
@@ -604,7 +605,7 @@ def test_zones_worth_trying_are_not_said_to_be_all_where_some_did_not_answer() -
         ask.emulator.cloud.fail_next["start"] = OperationFault("ZONE_RESOURCE_POOL_EXHAUSTED")
         ask.emulator.cloud.unreachable_zones.add("us-central1-a")
         error = ask.refusal()
-    assert error.code == "instance-not-startable"
+    assert error.code == "no-capacity"
     assert "no other zone" not in error.hint
 
 

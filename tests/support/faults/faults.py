@@ -147,7 +147,7 @@ CLOUD_FAULTS = [
     Fault(vm_is_forbidden, "permission-denied", "compute.instances.get", "instance"),
     Fault(vm_start_is_forbidden, "permission-denied", "compute.instances.start", "permissions"),
     Fault(start_is_forbidden_by_the_profile, "instance-stopped", "target.start: true", "instance"),
-    Fault(zone_is_exhausted, "instance-not-startable", "zone", None),
+    Fault(zone_is_exhausted, "no-capacity", "zone", None),
     Fault(quota_is_used_up, "quota-exceeded", "quota", None),
 ]
 MACHINE_FAULTS = [

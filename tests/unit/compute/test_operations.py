@@ -33,9 +33,9 @@ def explained(code: str, message: str = "", **details: str) -> CloudError:
 
 def test_a_zone_without_room_names_the_zones_that_google_names() -> None:
     error = explained("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", zonesAvailable="us-central1-b,us-central1-f")
-    assert error.code == "instance-not-startable"
+    assert error.code == "no-capacity"
     assert error.what == "Zone us-central1-a has no capacity for gpu-box"
-    assert error.hint == "Try again later, or move the instance to a zone with capacity: us-central1-b,us-central1-f"
+    assert error.hint == "Try again later. Zones with capacity: us-central1-b,us-central1-f"
 
 
 @pytest.mark.parametrize("zones", ["", "$(rm -rf ~)", "us-central1-b\x1b[31m"])

@@ -1,0 +1,1 @@
+"""Moves a stopped VM to another zone: snapshots of its disks, and the same instance there."""
