@@ -60,19 +60,21 @@ class Lifetimes:
                 return
             with self.threads.changed:
                 if instance.ends_at == ends_at:
-                    self.end_run(instance)
+                    self.end(instance)
 
         self.threads.spawn(work)
 
-    def end_run(self, instance: EmulatedInstance) -> None:
-        """What Compute Engine does when ``maxRunDuration`` has passed. The caller holds the lock."""
+    def end(self, instance: EmulatedInstance, kind: str = "") -> None:
+        """Stops or deletes a running instance as its ``instanceTerminationAction`` says: ``maxRunDuration`` has passed,
+        or it is preempted. ``kind``: of the operation, if it is not ``stop`` or ``delete``. The caller holds the lock.
+        """
         instance.ends_at = ""
         if instance.deleting or instance.status != "RUNNING":
             return
         if instance.parts["scheduling"].get("instanceTerminationAction") == "DELETE":
-            self.delete(instance, self.new_operation("delete", instance, "system"))
+            self.delete(instance, self.new_operation(kind or "delete", instance, "system"))
         else:
-            self.power.start_change(CHANGES["stop"], instance, self.new_operation("stop", instance, "system"))
+            self.power.start_change(CHANGES["stop"], instance, self.new_operation(kind or "stop", instance, "system"))
 
     def check_deletable(self, instance: EmulatedInstance) -> None:
         """Raises ``ApiError``."""

@@ -95,7 +95,7 @@ def _operations_wait(cloud: Cloud, call: Call) -> Json:
     return _operations_get(cloud, call)
 
 
-def _zone_operations_list(cloud: Cloud, call: Call) -> Json:
+def _operations_list(cloud: Cloud, call: Call) -> Json:
     with cloud.changed:
         operations = [operation.as_json() for operation in cloud.operations(call.project, call.zone)]
     test = filters.parse(call.query.get("filter", ""))
@@ -212,9 +212,10 @@ METHODS: tuple[ComputeMethod, ...] = (
     ComputeMethod(
         "instances.testIamPermissions", "POST", f"{_INSTANCE}/testIamPermissions", instances.test_iam_permissions
     ),
-    ComputeMethod("zoneOperations.list", "GET", f"{_ZONE}/operations", _zone_operations_list),
+    ComputeMethod("zoneOperations.list", "GET", f"{_ZONE}/operations", _operations_list),
     ComputeMethod("zoneOperations.get", "GET", _OPERATION, _operations_get),
     ComputeMethod("zoneOperations.wait", "POST", f"{_OPERATION}/wait", _operations_wait),
+    ComputeMethod("globalOperations.list", "GET", f"{_PROJECT}/global/operations", _operations_list),
     ComputeMethod("globalOperations.get", "GET", _GLOBAL_OPERATION, _operations_get),
     ComputeMethod("globalOperations.wait", "POST", f"{_GLOBAL_OPERATION}/wait", _operations_wait),
 )

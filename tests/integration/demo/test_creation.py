@@ -248,11 +248,12 @@ def test_a_quota_ends_what_would_exceed_it(
         assert fails == (region == "")
 
 
-def test_a_spot_vm_is_preempted_after_its_creation() -> None:
+@pytest.mark.parametrize(("action", "status"), [({}, "TERMINATED"), ({"instanceTerminationAction": "DELETE"}, "")])
+def test_a_spot_vm_is_preempted_after_its_creation(action: Mapping[str, str], status: str) -> None:
     with emulated(**PROJECT) as emulator:
         emulator.cloud.preempt_after_s = 0.05
-        created(emulator, request=body(scheduling={"provisioningModel": "SPOT"}))
-        wait_for_status(emulator, "TERMINATED")
+        created(emulator, request=body(scheduling={"provisioningModel": "SPOT", **action}))
+        wait_for_status(emulator, status)
         listed = call(emulator, "GET", f"projects/demo/zones/{ZONE}/operations", filter="user=system")[1]["items"]
         assert [operation["operationType"] for operation in listed] == ["compute.instances.preempted"]
 

@@ -73,6 +73,8 @@ def test_a_disk_moves_to_another_zone_by_a_snapshot() -> None:
         assert call(emulator, "GET", f"{there}/disks/new")[1]["users"][0].endswith("/instances/moved")
         finished(emulator, call(emulator, "DELETE", f"{SNAPSHOTS}/copy")[1])
         assert "items" not in call(emulator, "GET", SNAPSHOTS)[1]
+        (deletion,) = call(emulator, "GET", "projects/demo/global/operations")[1]["items"]
+        assert (deletion["operationType"], deletion["status"]) == ("delete", "DONE")
 
 
 def test_a_disk_in_use_is_not_deleted_and_all_disks_are_listed() -> None:

@@ -11,7 +11,6 @@ from remote_runtime.demo.gcp_api.emulator import ComputeEmulator
 from remote_runtime.demo.gcp_api.faults import Fault, OperationFault, RequestFault
 from remote_runtime.demo.gcp_api.instance import EmulatedInstance
 from remote_runtime.demo.gcp_api.operations import Operation, timestamp
-from remote_runtime.demo.gcp_api.power import CHANGES
 from remote_runtime.demo.gcp_api.state import Cloud, GuestFactory
 from remote_runtime.demo.gcp_api.values import Delays, Json, Vm
 
@@ -77,21 +76,19 @@ class FaultyCloud(Cloud):
         self._later(after_s, lambda: self._power.set_status(instance, status))
 
     def preempt(self, name: str, after_s: float = 0.0) -> None:
-        """Compute Engine takes a Spot VM back: a system operation, and the instance stops."""
+        """Compute Engine takes a Spot VM back: a system operation, and the instance stops or is deleted."""
         instance = self._named(name)
 
         def preempt() -> None:
             with self.changed:
-                if not instance.deleting:
-                    operation = self._new_operation("compute.instances.preempted", instance, user="system")
-                    self._power.start_change(CHANGES["stop"], instance, operation)
+                self._lifetimes.end(instance, "compute.instances.preempted")
 
         self._later(after_s, preempt)
 
     def end_max_run(self, name: str) -> None:
         """``maxRunDuration`` of the instance is over now."""
         with self.changed:
-            self._lifetimes.end_run(self._named(name))
+            self._lifetimes.end(self._named(name))
 
     def _named(self, name: str) -> EmulatedInstance:
         with self.changed:
