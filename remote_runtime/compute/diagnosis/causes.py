@@ -80,7 +80,7 @@ def diagnose(
             return [exc]
         raise
     if status_of(raw) != "RUNNING":
-        return [not_running_error(api, instance, status_of(raw))]
+        return [not_running_error(api, instance, raw)]
 
     def firewall() -> RemoteRuntimeError | None:
         return firewall_cause.explain(api, instance, raw, code=code, connect=connect, through_iap=through_iap)
@@ -88,10 +88,11 @@ def diagnose(
     return list(_running_causes(api, instance, raw, code, firewall))
 
 
-def not_running_error(api: Api, instance: Instance, status: str) -> RemoteRuntimeError:
+def not_running_error(api: Api, instance: Instance, raw: compute_v1.Instance) -> RemoteRuntimeError:
+    status = status_of(raw)
     if status in power.COMING_UP:
         return SshError("machine-booting", f"{instance.name} is starting", f"its status is {status}")
-    stop = stop_reason.stop_reason(api, instance)
+    stop = stop_reason.stop_reason(api, instance, raw)
     why = f"{stop.description}; its status is {status}" if stop else f"its status is {status}"
     return CloudError("instance-stopped", f"{instance.name} is not running", why)
 

@@ -117,7 +117,8 @@ def ensure_running(
         if status in COMING_UP:
             poller.report("Waiting for {} to run")
         elif may_start == "never" and status in DOWN | GOING_DOWN:
-            raise _not_running_error(poller, stop_reason.stop_reason(poller.api, poller.instance), forbidden_by_profile)
+            stop = stop_reason.stop_reason(poller.api, poller.instance, poller.raw)
+            raise _not_running_error(poller, stop, forbidden_by_profile)
         elif status in GOING_DOWN:
             poller.report("Waiting for {} to stop, to start it again")
         elif status not in DOWN:
@@ -225,7 +226,7 @@ def _poll_and_report(poller: StatusPoller, action: str) -> None:
 
 
 def _check_preempted(poller: StatusPoller) -> None:
-    stop = stop_reason.stop_reason(poller.api, poller.instance)
+    stop = stop_reason.stop_reason(poller.api, poller.instance, poller.raw)
     if stop is None or not stop.preempted:
         raise _not_running_error(poller, stop, forbidden_by_profile=False)
     poller.api.progress(f"Starting {poller.instance.name} again: {stop.description}")

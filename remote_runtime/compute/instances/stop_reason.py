@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...core.durations import duration_words
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.fast_dataclass import fast_dataclass
 from ...core.model import Instance
@@ -36,8 +37,9 @@ class StopReason:
     description: str
 
 
-def stop_reason(api: Api, instance: Instance) -> StopReason | None:
-    """Why it stopped or was suspended last; None if unknown. Compute Engine keeps operations for two weeks or more
+def stop_reason(api: Api, instance: Instance, raw: compute_v1.Instance | None = None) -> StopReason | None:
+    """Why it stopped or was suspended last; None if unknown. ``raw``: the instance, which may have a maximum run time.
+    Compute Engine keeps operations for two weeks or more
     (https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses)."""
 
     def listed(*, request: dict[str, object], retry: None, timeout: float) -> list[compute_v1.Operation]:
@@ -64,6 +66,9 @@ def stop_reason(api: Api, instance: Instance) -> StopReason | None:
         return None
     last = max(stops, key=_inserted_at)
     template = _DESCRIPTIONS[last.operation_type].format(user=clean_line(last.user, 100) or "a user")
+    max_run_s = int(raw.scheduling.max_run_duration.seconds) if raw is not None else 0
+    if max_run_s and last.operation_type == "stop" and last.user.startswith("system"):
+        template = f"Compute Engine stopped it after its maximum run time of {duration_words(max_run_s)}"
     when = parse_time(last.end_time) or parse_time(last.insert_time)
     description = f"{template} at {when.astimezone():%Y-%m-%d %H:%M %Z}" if when else template
     return StopReason(last.operation_type == PREEMPTED, description)

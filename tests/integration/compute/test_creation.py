@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from remote_runtime.compute import handlers
 from remote_runtime.compute.client.api import open_api
+from remote_runtime.compute.worker_protocol import ReadyOptions
 from remote_runtime.core.creation import GpuRequest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed
+from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
 from tests.support.environment.creation import L4, ZONES, Creation, plan_of
@@ -254,9 +257,6 @@ def test_a_spot_vm_that_is_preempted_while_it_starts_is_created_in_the_next_zone
 
 
 def handlers_create(creation: Creation, plan: object, progress: object) -> object:
-    from remote_runtime.compute import handlers
-    from remote_runtime.compute.worker_protocol import ReadyOptions
-
     return handlers.create(
         plan,  # type: ignore[arg-type]  # a CreationPlan
         before_insert=creation.intents.append,
@@ -287,6 +287,25 @@ def test_flex_start_waits_for_capacity_and_no_longer_than_it_may(
     assert asked.body["params"] == {"requestValidForDuration": {"seconds": "1800"}}
     assert asked.body["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
     assert [found for each in emulator.exchanges for found in google_discovery.complaints(each)] == []
+
+
+def test_a_vm_whose_max_run_is_over_is_stopped_with_that_reason_and_up_starts_it_again(
+    emulator: FaultyEmulator,
+) -> None:
+    """Compute Engine stops it after 600 s, which are 0.6 s here."""
+    creation = Creation(emulator)
+    result = creation.run(plan_of(settings=replace(L4, max_run_s=600.0)))
+    (made,) = emulator.cloud.instances
+    with emulator.cloud.changed:
+        assert emulator.cloud.changed.wait_for(lambda: made.status == "TERMINATED", 10)
+    target = GceTarget("my-l4", project="demo", create=L4)
+    find = {**creation.given(), "before_start": lambda instance: None, "host_keys_within_s": 0.0}
+    with pytest.raises(CloudError) as caught:
+        handlers.find(target, may_start="preempted", **find)
+    assert caught.value.code == "instance-stopped"
+    assert "Compute Engine stopped it after its maximum run time of 10 min" in caught.value.why
+    again = handlers.find(target, **find)
+    assert (again.id, again.status, again.started_from) == (result.instance.id, "RUNNING", "TERMINATED")
 
 
 def test_exhausted_zones_cost_little_beyond_the_answers(emulator: FaultyEmulator) -> None:
