@@ -20,7 +20,7 @@ from .output import console
         "machine-types --region europe-west4 --json",
     ),
 )
-@click.option("--gpu", metavar="TYPE", help="Only this GPU such as l4 or nvidia-l4.")
+@click.option("--gpu", metavar="TYPE", help="Only this GPU such as l4; or none.")
 @click.option("--region", "regions", metavar="REGION", multiple=True, help="Only this region; repeatable.")
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
 @common

@@ -24,18 +24,28 @@ MAX_PATH_CHARS = 4096
         "profiles new",
         "profiles new my-vm --project my-project --instance my-dlvm",
         "profiles new box --host gpu-box",
+        "profiles new --kind new-vm    # a VM that `up` creates",
     ),
 )
 @click.argument("name", required=False)
-@click.option("--kind", type=click.Choice(["gce", "ssh", "local"]), help="The kind of target.")
+@click.option("--kind", type=click.Choice(["gce", "new-vm", "ssh", "local"]), help="The kind of target.")
 @click.option("--project", metavar="ID", help="The Google Cloud project.")
 @click.option("--zone", help="The VM's zone.")
 @click.option("--instance", metavar="NAME", help="The VM's name.")
 @click.option("--host", help="An SSH host of ~/.ssh/config or an address.")
 @click.option("--user", metavar="LOGIN", help="The login name on the machine.")
-@click.option("--on-down", type=click.Choice(["keep", "stop", "suspend"]), help="What `down` does with the VM.")
+@click.option(
+    "--on-down", type=click.Choice(["keep", "stop", "suspend", "delete"]), help="What `down` does with the VM."
+)
 @click.option("--idle", metavar="DURATION", help="Stop the VM after an idle time such as 2h.")
 @click.option("--packages", metavar="NAMES", help="Packages to install such as `numpy pandas`.")
+@click.option("--machine-type", metavar="TYPE", help="Create a VM of this machine type.")
+@click.option("--region", help="The region to create the VM in.")
+@click.option("--gpu", metavar="TYPE[:COUNT]", help="GPUs to attach to an N1 machine type.")
+@click.option("--provisioning", type=click.Choice(["standard", "spot", "flex-start"]), help="How the VM gets capacity.")
+@click.option("--disk-size", metavar="SIZE", help="The boot disk's size such as 100GB.")
+@click.option("--image-family", metavar="FAMILY", help="The image family of the new VM.")
+@click.option("--image-project", metavar="ID", help="The project of the image family.")
 @click.option("--up/--no-up", "bring_up", default=None, help="Whether to run `up` then (default: ask).")
 @click.option("--force", is_flag=True, help="Replace an existing profile.")
 @common

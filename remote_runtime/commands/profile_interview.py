@@ -10,9 +10,11 @@ from .. import compute, profiles, ssh
 from ..profiles import ProfileTemplate
 from .interview import Prompts, Rows, choose_project, look_up, optional_validator, validator
 from .new_profile import NO_PACKAGES, ProfileOptions, build_draft, free_names
+from .new_vm_interview import choose_new_vm
 
 KINDS = (
     ("gce", "A Compute Engine VM"),
+    ("new-vm", "A new Compute Engine VM, which `up` creates"),
     ("ssh", "An SSH host"),
     ("local", "This computer"),
 )
@@ -31,6 +33,10 @@ def interview(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, s
     description = ""
     if options.kind == "gce":
         options, description = _choose_instance(options, prompts, environ)
+        options = _choose_ends(options, prompts)
+    elif options.kind == "new-vm":
+        options, description = choose_new_vm(options, prompts, environ)
+        options = _choose_ends(options, prompts)
     elif options.kind == "ssh" and not options.host:
         options = _choose_host(options, prompts, environ)
     if options.packages is None:
@@ -63,13 +69,18 @@ def _choose_instance(
             question = "Zone (Enter: search all zones)"
             zone = prompts.prompt(question, validate=optional_validator("zone"))
             options = replace(options, zone=zone or None)
+    return options, description
+
+
+def _choose_ends(options: ProfileOptions, prompts: Prompts) -> ProfileOptions:
+    """When the VM is stopped."""
     if options.on_down is None:
         stop = prompts.confirm("A running VM is billed. Stop it when you run `down`?", default=True)
         options = replace(options, on_down="stop" if stop else "keep")
     if options.idle is None:
         question = "Stop the VM when it's idle for (a duration such as 2h, or never)"
         options = replace(options, idle=prompts.prompt(question, default=PROPOSED_IDLE, validate=validator("idle")))
-    return options, description
+    return options
 
 
 def _candidates(options: ProfileOptions, prompts: Prompts, environ: Mapping[str, str]) -> list[compute.InstanceSummary]:

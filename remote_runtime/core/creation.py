@@ -16,6 +16,9 @@ IDLE_DEFAULT_S = 7200.0
 # ``Instance.started_from`` of a VM that this `up` created: it boots for the first time.
 STATUS_CREATED = "CREATED"
 
+# Machine types with GPUs of their own: https://cloud.google.com/compute/docs/gpus
+GPU_FAMILIES = ("a2", "a3", "a4", "a4x", "g2", "g4")
+
 Provisioning = Literal["standard", "spot", "flex-start"]
 
 

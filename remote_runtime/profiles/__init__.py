@@ -19,7 +19,7 @@ from .field_types import FORWARD_SYNTAX, parse_forward
 from .rendering import DEFAULT_MARK, describe_target, marked_yaml, set_document, set_yaml, to_document, to_yaml
 from .schema import PROFILE
 from .search_path import Origin, find_profile, is_packaged, is_path, name_error, profile_files, source, user_dir
-from .template import PROMPTED_KEYS, ProfileTemplate, value_error
+from .template import PROMPTED_KEYS, ProfileTemplate, value_error, value_of
 from .validation_errors import ValidationError, expected, profile_error, quoted
 from .yaml_nodes import parse, read_text
 
@@ -49,6 +49,7 @@ __all__ = [
     "user_copy",
     "user_dir",
     "value_error",
+    "value_of",
 ]
 
 TEMPLATES = ("example", "deep-learning-vm")

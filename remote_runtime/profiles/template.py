@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from ..core.creation import CreateSettings
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import GceTarget, LocalTarget, SshTarget
+from .creation_keys import BOOT_DISK, CREATE, GPU, IMAGE
 from .editor_schema import FILE_NAME, MODELINE
 from .schema import GCE, IDLE, JUPYTER, SSH, SSH_HOST
 from .sections import ListOf
@@ -16,13 +18,19 @@ from .yaml_nodes import parse
 if TYPE_CHECKING:
     from .sections import Section
 
-OnDown = Literal["keep", "stop", "suspend"]
+OnDown = Literal["keep", "stop", "suspend", "delete"]
 _COMMENT_COLUMN = 36
 # What `profiles new` asks for, and the section and key of each. A list is typed as words.
 PROMPTED_KEYS: dict[str, tuple[Section, str]] = {
     "project": (GCE, "project"),
     "zone": (GCE, "zone"),
+    "region": (GCE, "region"),
     "instance": (GCE, "instance"),
+    "machine_type": (CREATE, "machine_type"),
+    "gpu": (GPU, "type"),
+    "disk_size": (BOOT_DISK, "size"),
+    "image_family": (IMAGE, "family"),
+    "image_project": (IMAGE, "project"),
     "host": (SSH_HOST, "host"),
     "user": (SSH, "user"),
     "idle": (IDLE, "after"),
@@ -59,23 +67,51 @@ class ProfileTemplate:
         return head + "\n".join(sections)
 
     def _gce_sections(self, target: GceTarget) -> list[str]:
+        is_new = target.create is not None
+        project = _line(
+            "project", target.project or "", "your-project", "" if target.project else "default: your gcloud project"
+        )
+        if target.regions:
+            place = _line("region", ", ".join(target.regions), "", "`up` takes a zone that has capacity")
+        else:
+            zone = target.zone or ""
+            place = _line("zone", zone, "us-central1-a", "" if zone else "default: search all zones")
+        name = "the name that it gets" if is_new else self.description
+        ends = "keep, stop, suspend or delete" if is_new else "keep, stop or suspend"
         return [
             "target:\n  kind: gce\n"
-            + _line(
-                "project",
-                target.project or "",
-                "your-project",
-                "" if target.project else "default: your gcloud project",
-            )
-            + _line("zone", target.zone or "", "us-central1-a", "" if target.zone else "default: search all zones")
-            + _line("instance", target.instance or "", "", self.description)
-            + _line("start", "", "false", "default: `up` starts a stopped VM"),
+            + project
+            + place
+            + _line("instance", target.instance or "", "", name)
+            + _line("start", "", "false", "default: `up` starts a stopped VM")
+            + (self._creation_lines(target.create) if target.create is not None else ""),
             self._ssh_lines(),
             self._jupyter_lines(),
-            "on_down:\n" + _line("instance", self.on_down, "", "on `down`: keep, stop or suspend"),
+            "on_down:\n"
+            + _line(
+                "instance",
+                self.on_down,
+                "",
+                f"on `down`: {ends}",
+            ),
             ("idle:\n" if self.idle else "# idle:\n")
             + _line("after", self.idle, "2h", "stop the VM when idle for this long", section_is_comment=not self.idle),
         ]
+
+    def _creation_lines(self, create: CreateSettings) -> str:
+        gpu, image, disk = create.gpu, create.image, create.boot_disk
+        model = "" if create.provisioning == "standard" else create.provisioning
+        max_run = f"{int(create.max_run_s // 3600)}h" if create.max_run_s else ""
+        return (
+            "  # `up` creates the VM if it does not exist:\n  create:\n"
+            + _line("machine_type", create.machine_type, "", self.description, indent=4)
+            + (f"    gpu: {{type: {gpu.type}, count: {gpu.count}}}\n" if gpu else "")
+            + f"    image: {{family: {image.family}, project: {image.project}}}\n"
+            + f"    boot_disk: {{size: {disk.size_gb}GB, type: {disk.type}}}\n"
+            + _line("provisioning", model, "spot", "cheaper; Compute Engine can stop it", indent=4)
+            + _line("max_run", max_run, "12h", "Compute Engine stops it then", indent=4)
+            + _line("external_address", "", "true", "default: connect through IAP", indent=4)
+        )
 
     def _ssh_sections(self, target: SshTarget) -> list[str]:
         return [
@@ -104,19 +140,26 @@ class ProfileTemplate:
 
 def value_error(key: str, text: str) -> str:
     """Why ``text`` is no value of this key of ``PROMPTED_KEYS``; empty if it is one."""
-    section, name = PROMPTED_KEYS[key]
-    value_type = next(entry.value_type for entry in section.keys if entry.name == name)
-    value = text.replace(",", " ").split() if isinstance(value_type, ListOf) else text
     try:
-        value_type.parse(parse(json.dumps(value)), key)
+        value_of(key, text)
     except ValidationError as exc:
         return exc.problems[0].message
     return ""
 
 
-def _line(key: str, value: str, placeholder: str, comment: str, *, section_is_comment: bool = False) -> str:
+def value_of(key: str, text: str) -> Any:
+    """The value that ``text`` gives to this key of ``PROMPTED_KEYS``. Raises ``ValidationError``."""
+    section, name = PROMPTED_KEYS[key]
+    value_type = next(entry.value_type for entry in section.keys if entry.name == name)
+    value = text.replace(",", " ").split() if isinstance(value_type, ListOf) else text
+    return value_type.parse(parse(json.dumps(value)), key)
+
+
+def _line(
+    key: str, value: str, placeholder: str, comment: str, *, section_is_comment: bool = False, indent: int = 2
+) -> str:
     """``key: value  # comment``. Without a value the line is a comment, with ``placeholder`` for the value."""
-    start = "  " if value else "#   " if section_is_comment else "  # "
+    start = " " * indent + ("" if value else "# ") if value or not section_is_comment else "#   "
     text = f"{start}{key}: {_scalar(value) if value else placeholder}"
     return (f"{text:<{_COMMENT_COLUMN - 1}} # {comment}" if comment else text) + "\n"
 

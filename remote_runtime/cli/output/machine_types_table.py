@@ -38,7 +38,7 @@ def machine_types_table(offers: Sequence[MachineOffer], max_columns: int | None 
 def _row(offer: MachineOffer) -> tuple[str, ...]:
     return (
         offer.machine_type,
-        f"{offer.gpu_count} {offer.gpu}",
+        f"{offer.gpu_count} {offer.gpu}" if offer.gpu else "none",
         offer.region,
         _price(offer.price),
         _price(offer.spot_price),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ...core.creation import CreateSettings
+from ...core.creation import GPU_FAMILIES, CreateSettings
 from ...core.errors import CloudError, DeadlinePassed
 from ...core.fast_dataclass import fast_dataclass
 from ...core.shell_command import shell_command
@@ -15,9 +15,6 @@ from ..prices.hourly import MachineShape
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1
-
-# Machine types with GPUs of their own: https://cloud.google.com/compute/docs/gpus
-GPU_FAMILIES = ("a2", "a3", "a4", "a4x", "g2", "g4")
 
 
 @fast_dataclass(frozen=True)

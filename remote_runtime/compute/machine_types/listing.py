@@ -24,6 +24,8 @@ PRICES_TIMEOUT_S = 60.0
 # Others are attached to N1, of which these are the sizes that every such GPU allows, by the number of GPUs.
 N1_SIZES = {1: ("n1-standard-4", "n1-standard-8"), 2: ("n1-standard-16",), 4: ("n1-standard-32",)}
 NAMES = "(a|g)[0-9]+[a-z]*-.*|" + "|".join(name for names in N1_SIZES.values() for name in names)
+NO_GPU = "none"
+PLAIN_NAMES = "(e2|n2)-standard-(4|8|16)|e2-highmem-(4|8)"  # those of hundreds that NO_GPU lists
 ATTACHABLE = ("nvidia-tesla-t4", "nvidia-tesla-p4", "nvidia-tesla-v100", "nvidia-tesla-p100")
 FIELDS = "name,guestCpus,memoryMb,isSharedCpu,accelerators,bundledLocalSsds,deprecated"
 OLD = ("DEPRECATED", "OBSOLETE", "DELETED")
@@ -41,7 +43,8 @@ def list_machine_types(
     environ: Mapping[str, str],
 ) -> MachineOffers:
     """One offer for each machine type and region, the cheapest of a GPU first. ``gpu``: a type such as ``nvidia-l4``,
-    or its end (``l4``); None for all. ``regions``: all if there are none. Prices are without disks.
+    its end (``l4``), or ``none`` for some machine types without; None for all GPUs. ``regions``: all if there are none.
+    Prices are without disks.
 
     Raises ``CloudError``. Without prices, or advice on capacity, ``notes`` has the reason.
     """
@@ -49,9 +52,9 @@ def list_machine_types(
     name = gcloud_config.project(project, environ, rest.identity.project).value
     progress(f"Listing machine types with GPUs in project {name}")
     notes: list[str] = []
-    found = _shapes(rest, name, regions, notes)
+    found = _shapes(rest, name, regions, notes, with_gpus=gpu != NO_GPU)
     types = sorted({shape.gpu for shape, _ in found.values()})
-    wanted = [each for each in types if gpu is None or gpu.lower() in (each, *_ends(each))]
+    wanted = [each for each in types if gpu in (None, NO_GPU) or str(gpu).lower() in (each, *_ends(each))]
     prices = _prices(environ, progress, deadline, notes) if wanted else None
     offers = sorted(
         (_offer(shape, zones, prices) for shape, zones in found.values() if shape.gpu in wanted), key=_order
@@ -69,7 +72,7 @@ def _ends(gpu: str) -> tuple[str, ...]:
     return short, short.removeprefix("tesla-")
 
 
-def _shapes(rest: RestApi, project: str, regions: Sequence[str], notes: list[str]) -> Found:
+def _shapes(rest: RestApi, project: str, regions: Sequence[str], notes: list[str], *, with_gpus: bool) -> Found:
     """By region, machine type and GPUs: the shape, and the zones that have it."""
     found: Found = {}
 
@@ -77,19 +80,17 @@ def _shapes(rest: RestApi, project: str, regions: Sequence[str], notes: list[str
         key = (region_of(zone), shape.name, shape.gpu, shape.gpu_count)
         found.setdefault(key, (shape, []))[1].append(zone)
 
-    attachable = {
-        (zone, str(gpu.get("name")))
-        for zone, gpu in _aggregated(rest, project, "acceleratorTypes", "", "name", notes)
-        if gpu.get("name") in ATTACHABLE
-    }
-    for zone, raw in _aggregated(rest, project, "machineTypes", f'name eq "{NAMES}"', FIELDS, notes):
+    gpus = _aggregated(rest, project, "acceleratorTypes", "", "name", notes) if with_gpus else ()
+    attachable = {(zone, str(gpu.get("name"))) for zone, gpu in gpus if gpu.get("name") in ATTACHABLE}
+    expression = f'name eq "{NAMES if with_gpus else PLAIN_NAMES}"'
+    for zone, raw in _aggregated(rest, project, "machineTypes", expression, FIELDS, notes):
         deprecated = raw.get("deprecated")
         if (regions and region_of(zone) not in regions) or (
             isinstance(deprecated, dict) and deprecated.get("state") in OLD
         ):
             continue
         own = machine_shape(raw, {})
-        if own is not None and own.gpu:
+        if own is not None and bool(own.gpu) == with_gpus:
             add(zone, own)
         for count, names in N1_SIZES.items():
             for gpu in ATTACHABLE if raw.get("name") in names else ():
@@ -151,7 +152,7 @@ def _offer(shape: MachineShape, zones: Sequence[str], prices: PriceList | None) 
         zones=tuple(sorted(zones)),
         price=amount("standard"),
         spot_price=amount("spot"),
-        is_attached=shape.name.startswith("n1-"),
+        is_attached=bool(shape.gpu) and shape.name.startswith("n1-"),
     )
 
 

@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.callbacks import Progress
-from ...core.creation import CreateSettings, CreationPlan, GpuRequest, ImageSource, PlannedZone, Provisioning, region_of
+from ...core.creation import (
+    GPU_FAMILIES,
+    CreateSettings,
+    CreationPlan,
+    GpuRequest,
+    ImageSource,
+    PlannedZone,
+    Provisioning,
+    region_of,
+)
 from ...core.deadline import Deadline
 from ...core.errors import CloudError
 from ...core.model import Instance
@@ -17,7 +26,7 @@ from ...core.profile import GceTarget
 from ..client import gcloud_config
 from ..client.api import Api, is_true, metadata_items, open_api
 from ..creation import failures
-from ..creation.offer import GPU_FAMILIES, Offer, read_offer
+from ..creation.offer import Offer, read_offer
 from ..creation.plan import find_by_name, order_zones, zones_of
 from ..instances import search
 from ..instances.convert import clean_name, gcloud_command, has_local_ssd, last_segment, status_of, to_instance

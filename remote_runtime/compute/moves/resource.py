@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ...core.creation import CREATED_BY_LABEL, region_of
+from ...core.creation import CREATED_BY_LABEL, GPU_FAMILIES, region_of
 from ...core.move import MOVED_FROM_LABEL, MovedDisk, MovePlan
 from ..client.api import is_true
-from ..creation.offer import GPU_FAMILIES
 from ..instances.convert import last_segment
 from ..instances.host_keys import GUEST_ATTRIBUTES_FLAG
 

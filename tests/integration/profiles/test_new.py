@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from remote_runtime import profiles
+from remote_runtime.core.creation import BootDisk, CreateSettings, GpuRequest, ImageSource
 from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
 from remote_runtime.demo.gcp_api.values import Vm
 from tests.support.clients.terminal_user import Person, at_a_terminal
 from tests.support.environment.world import COMMAND, World
 from tests.support.faults.faulty_emulator import FaultyEmulator
+from tests.support.price_rows import catalogue
 
 TRAIN = Vm(
     "train", project="vision-lab", zone="europe-west4-a", status="RUNNING", labels={"team": "vision"},
@@ -208,7 +210,7 @@ def test_menus_are_moved_in_with_arrows_and_filtered_by_typing(world: World, clo
 def test_a_profile_of_this_name_is_replaced_only_when_that_is_wanted(world: World, cloud: FaultyEmulator) -> None:
     assert world.run("profiles", "new", "here", "--kind", "local").code == 0
     with at_a_terminal([*WIZARD, "here"], world.environ) as person:
-        answer(person, "What do you want to connect to?", "3")
+        answer(person, "What do you want to connect to?", "4")
         answer(person, "Packages", "")
         answer(person, "Profile here already exists. Replace it? [y/N]", "")
         assert person.waits() == 2
@@ -275,3 +277,91 @@ def test_a_name_that_another_file_would_hide_is_refused(world: World, cloud: Fau
     assert (done.code, done.error["code"]) == (2, "usage")
     assert "takes precedence" in done.error["why"]
     assert written(world) == []
+
+
+@pytest.fixture
+def priced(cloud: FaultyEmulator, world: World) -> FaultyEmulator:
+    cloud.cloud.skus = catalogue()
+    world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING"] = cloud.os_login_endpoint
+    return cloud
+
+
+def test_a_new_vm_is_chosen_by_gpu_region_and_price(world: World, priced: FaultyEmulator) -> None:
+    with at_a_terminal(WIZARD, world.environ) as person:
+        kinds = answer(person, "What do you want to connect to?", "new-vm")
+        assert "A new Compute Engine VM, which `up` creates" in kinds
+        answer(person, "Google Cloud project (number or name)", "vision-lab")
+        gpus = answer(person, "GPU (number or name)", "nvidia-l4")
+        regions = answer(person, "Region (number or name) [us-central1]", "europe-west4")
+        types = answer(person, "Machine type (number or name)", "g2-standard-8")
+        assert "Spot VM for $0.39/h?" in answer(person, "[y/N]", "y")
+        answer(person, "Size of the boot disk [100GB]", "20")
+        answer(person, "Size of the boot disk [100GB]", "200GB")
+        answer(person, "Name of the new VM [colab-l4]", "my-l4")
+        answer(person, "A running VM is billed", "")
+        answer(person, "or never)", "")
+        answer(person, "Packages", "none")
+        answer(person, "Name of the profile [my-l4]", "")
+        answer(person, "Save as", "")
+        answer(person, "up my-l4` now?", "n")
+        assert person.waits() == 0
+    rows = [line.split() for line in gpus.splitlines()]
+    assert ["2", "nvidia-l4", "24", "GB", "$0.86/h"] in rows
+    assert ["1", "europe-west4", "$0.94/h"] in [line.split() for line in regions.splitlines()]
+    assert ["1", "g2-standard-8", "1", "8", "32", "GB", "$0.94", "$0.39", "a,", "b"] in [
+        line.split() for line in types.splitlines()
+    ]
+    path = written(world)[-1]
+    target = profiles.load(str(path)).target
+    image = ImageSource("pytorch-2-9-cu129-ubuntu-2404-nvidia-580", project="deeplearning-platform-release")
+    create = CreateSettings("g2-standard-8", image, None, BootDisk(200), "spot")
+    assert target == GceTarget("my-l4", project="vision-lab", regions=("europe-west4",), create=create)
+    assert "# 8 CPUs, 32 GB, 1 nvidia-l4, $0.39/h without disk" in path.read_text()
+    assert max(map(len, path.read_text().splitlines())) < 110
+
+
+def test_without_a_gpu_or_a_list_a_new_vm_is_described_too(world: World, priced: FaultyEmulator) -> None:
+    with at_a_terminal([*WIZARD, "--kind", "new-vm", "--project", "vision-lab"], world.environ) as person:
+        answer(person, "GPU (number or name)", "none")
+        answer(person, "Region (number or name)", "us-central1")
+        assert "e2-standard-4" in answer(person, "Machine type (number or name)", "1")
+        answer(person, "Size of the boot disk", "")
+        answer(person, "Name of the new VM [colab-e2]", "\x03")
+        assert person.waits() == 130
+    priced.forbidden_permissions.add("compute.machineTypes.list")
+    with at_a_terminal([*WIZARD, "--kind", "new-vm", "--project", "vision-lab"], world.environ) as person:
+        told = answer(person, "Machine type (https", "n1-standard-8")
+        assert "compute.machineTypes.list" in told
+        answer(person, "Region [us-central1]", "us-central1-a")
+        assert "expected a region" in answer(person, "Region [us-central1]", "\x03")
+        assert person.waits() == 130
+
+
+def test_the_options_alone_describe_a_new_vm(world: World, cloud: FaultyEmulator) -> None:
+    new = ("profiles", "new", "--json", "--no-up")
+    made = world.run(
+        *new, "t4", "--instance", "my-t4", "--machine-type", "n1-standard-8", "--zone", "us-central1-a",
+        "--gpu", "nvidia-tesla-t4:2", "--provisioning", "flex-start", "--disk-size", "50GB", "--on-down", "delete",
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    profile = profiles.load(made.document["profile"]["path"])
+    assert isinstance(profile.target, GceTarget)
+    create = profile.target.create
+    assert create is not None
+    assert (create.gpu, create.boot_disk.size_gb) == (GpuRequest("nvidia-tesla-t4", 2), 50)
+    assert (create.provisioning, create.max_run_s) == ("flex-start", 43200.0)
+    assert (profile.target.zone, profile.on_down.instance) == ("us-central1-a", "delete")
+
+    plain = world.run(*new, "--instance", "box", "--machine-type", "e2-standard-4", "--region", "us-east1")
+    target = profiles.load(plain.document["profile"]["path"]).target
+    assert isinstance(target, GceTarget)
+    assert target.create is not None
+    assert target.create.image == ImageSource("ubuntu-2404-lts-amd64", project="ubuntu-os-cloud")
+    missing = world.run(*new, "--machine-type", "g2-standard-8").error
+    assert missing["what"] == "A new VM requires --instance, --machine-type and --region or --zone"
+    for options, word in (
+        (("--gpu", "nvidia-l4:0"), "TYPE:COUNT"), (("--disk-size", "9"), "--disk-size: expected a size"),
+        (("--host", "box"), "others of kind"),
+    ):  # fmt: skip
+        wrong = world.run(*new, "--instance", "x", "--machine-type", "g2-standard-8", "--region", "us-east1", *options)
+        assert word in wrong.error["what"]

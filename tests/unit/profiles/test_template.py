@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from remote_runtime import profiles, ssh
+from remote_runtime.core.creation import BootDisk, CreateSettings, GpuRequest, ImageSource
 from remote_runtime.core.profile import GceTarget, LocalTarget, SshTarget
 from remote_runtime.profiles import ProfileTemplate
+
+CREATE = CreateSettings("g2-standard-8", ImageSource("debian-12", project="debian-cloud"), None, BootDisk(100))
+T4 = replace(
+    CREATE, machine_type="n1-standard-8", gpu=GpuRequest("nvidia-tesla-t4", 2), provisioning="flex-start",
+    max_run_s=43200.0,
+)  # fmt: skip
 
 DRAFTS = [
     ProfileTemplate(
@@ -32,6 +40,13 @@ DRAFTS = [
     ),
     ProfileTemplate("host", SshTarget("gpu"), "123"),
     ProfileTemplate("here", LocalTarget()),
+    ProfileTemplate(
+        "new",
+        GceTarget("colab-l4", project="my-project", regions=("us-central1",), create=CREATE),
+        on_down="delete",
+        description="8 CPUs, 32 GB, 1 nvidia-l4",
+    ),
+    ProfileTemplate("new", GceTarget("v" * 63, zone="us-central1-a", create=T4), idle="2h"),
 ]
 
 
@@ -40,7 +55,8 @@ def test_a_draft_is_read_back_as_it_was_meant_with_and_without_its_comments(draf
     profile = profiles.parse_profile(draft.name, "x.yaml", draft.text())
     assert profile.target == draft.target
     assert (profile.ssh.user or "", profile.on_down.instance) == (draft.user, draft.on_down)
-    assert profile.idle.after_s == (7200.0 if draft.idle else None)
+    is_limited = draft.idle or getattr(draft.target, "create", None)  # what `up` creates stops when idle
+    assert profile.idle.after_s == (7200.0 if is_limited else None)
     opened = re.sub("(?m)^( *)# (?=( {2})?[a-z_]+:)", r"\1", draft.text())
     assert profiles.parse_profile(draft.name, "x.yaml", opened).jupyter.python == "/opt/conda/bin/python", opened
 
