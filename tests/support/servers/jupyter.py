@@ -158,8 +158,6 @@ class JupyterServer:
         copies.mkdir()
         # As if it were not installed: its grammar takes longer to build than all else that a server does to start.
         (copies / f"{GRAMMAR_MODULE}.py").write_text("raise ImportError")
-        # The server's and its kernels': a fifth of a start is a search for garbage where there is none.
-        (copies / "sitecustomize.py").write_text("import gc; gc.set_threshold(20_000, 50)")
         if self._bridge and self._python != sys.executable:
             shutil.copytree(BRIDGE, copies / "remote_runtime_bridge", ignore=shutil.ignore_patterns("__pycache__"))
         paths = [copies, *self._python_path]
