@@ -102,7 +102,7 @@ def _parsed(parameter: Json, text: str) -> object:
 
 
 def _path_complaints(method: Json, path: str) -> Iterator[str]:
-    match = _path_pattern(method).fullmatch(path)
+    match = _path_pattern(method["flatPath"]).fullmatch(path)
     for name, value in (match.groupdict() if match else {}).items():
         # OS Login's flat paths name parts of a parameter.
         pattern = method["parameters"].get(name, {}).get("pattern", ".*")
@@ -170,14 +170,22 @@ def _scalar_complaints(schema: Json, value: object, where: str) -> Iterator[str]
 
 def _method_for(http_method: str, path: str) -> Json | None:
     """Of several, the one whose path has the fewest placeholders: ``…/getEffectiveFirewalls`` before ``…/{policy}``."""
-    found = [
-        method for method in _methods() if method["httpMethod"] == http_method and _path_pattern(method).fullmatch(path)
-    ]
-    return min(found, key=lambda method: str(method["flatPath"]).count("{"), default=None)
+    for method in _methods_with(http_method, path.count("/")):
+        if _path_pattern(method["flatPath"]).fullmatch(path):
+            return method
+    return None
 
 
-def _path_pattern(method: Json) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", method["flatPath"]))
+@cache
+def _methods_with(http_method: str, slashes: int) -> list[Json]:
+    found = [method for method in _methods() if method["httpMethod"] == http_method]
+    found = [method for method in found if method["flatPath"].count("/") == slashes]
+    return sorted(found, key=lambda method: str(method["flatPath"]).count("{"))
+
+
+@cache
+def _path_pattern(flat_path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", flat_path))
 
 
 @cache
