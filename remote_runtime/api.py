@@ -17,6 +17,7 @@ from .commands.up import Options, up
 from .core import errors
 from .core.errors.catalogue import fill_in_profile
 from .core.model import Runtime, Secret
+from .core.move import UpConsent
 from .state import store
 
 # What a keeper knows better than the state file.
@@ -105,7 +106,9 @@ def start_runtime(
     """See ``remote_runtime.up``."""
     context = _context(on_progress)
     with _named_in_hints(profile):
-        document = up(profile, Options(timeout_s=timeout_s, yes=yes), context, on_ready=lambda runtime: None)
+        document = up(
+            profile, Options(timeout_s=timeout_s, consent=UpConsent(yes)), context, on_ready=lambda runtime: None
+        )
     return ReadyRuntime(**vars(_loaded(context.state, document)))
 
 

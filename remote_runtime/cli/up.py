@@ -40,7 +40,9 @@ class Seconds(click.FloatRange):
 @click.option("--open", "show_page", is_flag=True, help="Open Colab in a browser when ready.")
 @click.option("--copy", is_flag=True, help="Copy the URL to the clipboard.")
 @click.option("--foreground", is_flag=True, help="Run in the foreground; Ctrl-C shuts down.")
-@click.option("--yes", is_flag=True, help="Create the VM without asking.")
+@click.option("--move", "move", is_flag=True, help="Move a VM that has no capacity.")
+@click.option("--delete-old", is_flag=True, help="With --move: delete the old VM when ready.")
+@click.option("--yes", is_flag=True, help="Create or move the VM without asking.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
 def up(
@@ -50,6 +52,8 @@ def up(
     show_page: bool,
     copy: bool,
     foreground: bool,
+    move: bool,
+    delete_old: bool,
     yes: bool,
     timeout: float | None,
     output: OutputOptions,
@@ -65,16 +69,23 @@ def up(
     With `target.create` in the profile, `up` creates the VM if it does not exist. It asks before; without a terminal
     that requires --yes.
 
+    --move moves a stopped VM to another zone if its zone has no capacity: a snapshot of its disks, and the same VM
+    there. It asks before. The old VM stays, stopped, unless --delete-old is given.
+
     --port-forward takes PORT, LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET.
     """
     from .. import profiles
     from ..commands.up import Options
     from ..commands.up import up as bring_up
+    from ..core.move import UpConsent
 
+    if delete_old and not move:
+        raise UsageError("usage", "--delete-old requires --move")
+    consent = UpConsent(yes, move, delete_old)
     profile = profile or (profile_to_start(output),)
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout, yes)
+    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout, consent)
     context = output.context(show_names=len(profile) > 1)
     handle_signals()
 

@@ -16,6 +16,7 @@ from ..core.durations import duration_since
 from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError
 from ..core.errors.catalogue import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
+from ..core.move import SNAPSHOTS_S, UpConsent
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
 from .cancelled_up import failure_of
@@ -35,13 +36,13 @@ KEEPER_GRACE_S = 60.0  # added to the profile's timeouts, so that the keeper's o
 
 @fast_dataclass(frozen=True)
 class Options:
-    """``yes``: the user agrees to the creation of a VM."""
+    """``consent``: what the user agrees to in advance."""
 
     port: int | None = None
     extra: tuple[ExtraForward, ...] = ()
     foreground: bool = False
     timeout_s: float | None = None
-    yes: bool = False
+    consent: UpConsent = UpConsent()
 
 
 def up(
@@ -54,7 +55,7 @@ def up(
     name = profile.name
     if not profiles.is_packaged(profile.path):
         view.note(name, f"Profile {name} ({profiles.source(profile.path)})")
-    deadline = context.deadline(options.timeout_s or _default_timeout_s(profile))
+    deadline = context.deadline(options.timeout_s or _default_timeout_s(profile, options))
     subscription = {"op": "up", "interactive": view.interactive, "foreground": options.foreground}
     with ExitStack() as stack:
         stack.callback(view.failed, name)
@@ -82,8 +83,15 @@ class _KeeperExiting(Exception):
     """The keeper has lost its last client and is exiting."""
 
 
-def _default_timeout_s(profile: Profile) -> float:
-    return profile.up_timeout_s + KEEPER_GRACE_S
+def _default_timeout_s(profile: Profile, options: Options) -> float:
+    return (_within_s(profile, options) or profile.up_timeout_s) + KEEPER_GRACE_S
+
+
+def _within_s(profile: Profile, options: Options) -> float | None:
+    """The keeper's limit; None for the profile's. A move needs more time."""
+    if options.timeout_s is None and options.consent.move:
+        return profile.up_timeout_s + SNAPSHOTS_S
+    return options.timeout_s
 
 
 @contextmanager
@@ -112,7 +120,7 @@ def _start_keeper(
     wanted = profile.overridden(options.port, options.extra)
     overrides = {key: value for key, value in _overrides(options).items() if value}
     text = profiles.to_yaml(wanted)
-    launch.send(keeper, launch.LaunchRequest(wanted, text, overrides, options.timeout_s, options.yes))
+    launch.send(keeper, launch.LaunchRequest(wanted, text, overrides, _within_s(wanted, options), options.consent))
     return keeper
 
 
@@ -122,8 +130,8 @@ def _request(profile: Profile, options: Options, environ: Mapping[str, str]) -> 
         "name": profile.name,
         "profile": str(profile.path),
         **_overrides(options),
-        "within_s": options.timeout_s,
-        "yes": options.yes,
+        "within_s": _within_s(profile, options),
+        "consent": asdict(options.consent),
         "environ": {key: value for key, value in environ.items() if key.startswith(REFRESHED_VARIABLES)},
     }
 

@@ -67,3 +67,13 @@ def origin_in(moved_from: str) -> str:
 def old_id_in(moved_from: str) -> str:
     """The id of the instance that it was made from."""
     return moved_from.partition(_SEPARATOR)[2]
+
+
+@fast_dataclass(frozen=True)
+class UpConsent:
+    """What the user of an `up` agrees to in advance. ``yes``: no questions. ``move``: a VM that cannot start may move;
+    ``delete_old``: and the old one be deleted then."""
+
+    yes: bool = False
+    move: bool = False
+    delete_old: bool = False

@@ -137,7 +137,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         remembered_port=leftover.local_port if leftover and leftover.local_port else last_run.local_port,
         within_s=request.timeout_s,
         overrides=dict(request.overrides),
-        yes=request.yes,
+        consent=request.consent,
     )
     keeper.record.on_instance = PriceReader(keeper.record, keeper.target).follow
     if sys.platform != "win32":

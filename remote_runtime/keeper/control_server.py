@@ -6,10 +6,12 @@ import logging
 from dataclasses import field, replace
 from typing import Any, Protocol
 
+from ..core.codec import from_json
 from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, LocalError, RemoteRuntimeError, UsageError
 from ..core.fast_dataclass import fast_dataclass
+from ..core.move import UpConsent
 from ..core.profile import ExtraForward, Profile
 from ..jupyter import health, server
 from ..lifecycle.resources import Resources
@@ -135,7 +137,7 @@ class ControlServer:
         """Returns None for a profile that cannot be used. Overrides of earlier requests stay unless replaced here."""
         overrides = {**self.keeper.overrides, **{key: message[key] for key in OVERRIDE_KEYS if message.get(key)}}
         options = {"within_s": message.get("within_s"), "environ": message.get("environ", {}), "overrides": overrides}
-        options["yes"] = bool(message.get("yes"))
+        options["consent"] = from_json(UpConsent, message.get("consent", {}))
         try:
             return ControlRequest("up", profile=requested_profile({**message, **overrides}), **options)
         except RemoteRuntimeError as error:

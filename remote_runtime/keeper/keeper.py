@@ -9,7 +9,6 @@ import contextlib
 import logging
 import time
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from .. import ssh
@@ -18,6 +17,7 @@ from ..core.deadline import Deadline
 from ..core.documents import runtime_document
 from ..core.errors import Interrupted, RemoteRuntimeError
 from ..core.model import Health, Runtime, Verdict
+from ..core.move import UpConsent
 from ..core.profile import Profile
 from ..jupyter import health
 from ..lifecycle.bring_up import ensure
@@ -28,7 +28,7 @@ from ..lifecycle.take_down import TakeDown
 from ..state import ipc, store
 from ..targets import Target, open_target
 from . import results
-from .confirmation import confirm_creation
+from .confirmation import Confirmations
 from .control_server import ControlServer
 from .monitor import Monitor
 from .profile_change import close_changed, other_machine_error
@@ -47,8 +47,7 @@ REST_FACTOR = 4
 @dataclass
 class Keeper:
     """One run, from the first `up` to `down`. ``profile_text``: ``profile`` as YAML. ``within_s``: limit of the first
-    `up`; None for the profile's. ``overrides``: values of command lines of `up` that replace the profile's. ``yes``: a
-    VM can be created without a question."""
+    `up`; None for the profile's. ``overrides``: values of `up`'s command line, ``consent``: what its user agrees to."""
 
     state: store.StateDir
     profile: Profile
@@ -59,11 +58,12 @@ class Keeper:
     remembered_port: int | None
     within_s: float | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
-    yes: bool = False
+    consent: UpConsent = field(default_factory=UpConsent)
 
     def __post_init__(self) -> None:
         self.resources = Resources.following(self.record.runtime, on_change=self.requests.wake)
         self.subscribers = Subscribers()
+        self._confirmations = Confirmations(self.subscribers, self.requests.cancelled)
         self._keys = ssh.Keys()
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
         self._previous: Runtime | None = self.record.runtime  # as an earlier keeper left it; None once it is ready
@@ -140,6 +140,7 @@ class Keeper:
         facts = {"rtt_ms": result.rtt_ms, "since": since, **self.resources.stream_facts()}
         record(state="ready", why="", last_error=None, seen="", unfinished=False, **facts)
         self._previous = None
+        self._confirmations.finish_move(self.target())
         log.info("ready on local port %s", runtime.local_port)
         self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
 
@@ -216,7 +217,7 @@ class Keeper:
             if request.profile is not None:
                 self._apply_profile(request.profile)
             self.overrides.update(request.overrides)
-            self.yes = request.yes
+            self.consent = request.consent
             self.environ = {**self.environ, **(request.environ or {})}
             if self.resources.session is None or self.resources.session.closed:
                 self.resources.instance = None
@@ -273,7 +274,6 @@ class Keeper:
         return replace(self._context(), record=self.record.update)
 
     def _context(self) -> BringUpContext:
-        agreed = self.yes or self.profile.target.kind == "demo"  # which costs nothing
         return BringUpContext(
             client_id=self.record.runtime.client_id,
             target=self.target(),
@@ -283,7 +283,7 @@ class Keeper:
             remembered_port=self.remembered_port,
             previous=self._previous,
             keys=self.record.runtime.keys,
-            confirm_creation=partial(confirm_creation, self.subscribers, self.requests.cancelled, agreed=agreed),
+            **self._confirmations.for_context(self.consent, self.profile.target.kind),
         )
 
     def target(self) -> Target:

@@ -10,6 +10,7 @@ from dataclasses import field
 from typing import Any, Literal
 
 from ..core.fast_dataclass import fast_dataclass
+from ..core.move import UpConsent
 from ..core.profile import Profile
 from ..lifecycle.take_down import TakeDownOptions
 from ..state.ipc import ControlChannel, Message
@@ -22,7 +23,7 @@ CONFIRM_TIMEOUT_S = 120.0
 class ControlRequest:
     """``op``: `up` brings the runtime up with ``profile``, `down` stops it and replies on the channel, `check`
     checks the path now. ``overrides``: values of the command line that replace the profile's. ``replies``: of the
-    client, to ``confirm``. ``yes``: its user agrees to the creation of a VM."""
+    client, to ``confirm``. ``consent``: what its user agrees to."""
 
     op: Literal["up", "down", "check"]
     options: TakeDownOptions = field(default_factory=TakeDownOptions)
@@ -31,7 +32,7 @@ class ControlRequest:
     within_s: float | None = None
     environ: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    yes: bool = False
+    consent: UpConsent = UpConsent()
     replies: queue.SimpleQueue[bool] = field(default_factory=queue.SimpleQueue, compare=False)
 
     def confirm(self, why: str) -> bool:

@@ -10,6 +10,7 @@ from ..core.callbacks import Prompt
 from ..core.creation import CloudResource, CreationPlan
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Runtime, Server
+from ..core.move import MovePlan
 from ..core.profile import Profile
 from ..targets import Target
 
@@ -24,6 +25,16 @@ class ProgressSink(Protocol):
     def finish(self, done: str) -> None: ...
     def fail(self) -> None: ...
     def note(self, text: str) -> None: ...
+
+
+@fast_dataclass(frozen=True)
+class MayMove:
+    """The user lets a VM that cannot start move to another zone. ``confirm`` asks, with the plan; ``on_moved`` is
+    called when it has moved. ``delete_old``: the old one is to be deleted when the new one is ready."""
+
+    confirm: Callable[[MovePlan], None]
+    on_moved: Callable[[MovePlan], None]
+    delete_old: bool = False
 
 
 @fast_dataclass(frozen=True)
@@ -45,6 +56,7 @@ class BringUpContext:
     single_attempt: bool = False
     may_install_key: bool = True
     confirm_creation: Callable[[CreationPlan], None] | None = None
+    may_move: MayMove | None = None
 
     @property
     def profile(self) -> Profile:
@@ -57,8 +69,12 @@ class BringUpContext:
 
     @property
     def leftover_resources(self) -> tuple[CloudResource, ...]:
-        """What an earlier `up` that did not finish created, or was about to."""
-        return self.previous.resources if self.previous is not None and self.previous.unfinished else ()
+        """What an earlier `up` that did not finish created, or was about to. Snapshots and disks are of a move, also
+        where the runtime was ready before."""
+        if self.previous is None:
+            return ()
+        made = self.previous.resources
+        return made if self.previous.unfinished else tuple(each for each in made if each.kind != "instance")
 
     @property
     def has_leftover_server(self) -> bool:

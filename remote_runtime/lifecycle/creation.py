@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from ..core.creation import STATUS_CREATED, CloudResource, CreationPlan, ZoneAttempt, attempt_lines, region_of
+from ..core.creation import CreationPlan, region_of
 from ..core.deadline import Deadline
 from ..core.durations import duration_words
 from ..core.errors import CloudError
 from ..core.model import Instance
 from ..core.price import money
 from ..core.profile import Profile
-from ..targets import CreateOptions
 from .context import BringUpContext
-from .rollback import ROLLBACK_S, Rollback
-
-log = logging.getLogger(__name__)
-ROLLBACK_KEY = "created"
+from .created import CreatedResources
+from .move import NO_ROOM_CODES, move
+from .rollback import Rollback
 
 
 def find_or_create(
     context: BringUpContext, rollback: Rollback, deadline: Deadline, find: Callable[[], Instance], *, may_create: bool
 ) -> Instance:
-    """The instance that ``find`` returns; if there is none, a new one that the profile's ``create`` describes.
+    """The instance that ``find`` returns; if there is none, a new one that the profile's ``create`` describes. One that
+    cannot start where it is moves to another zone, if the user asks for that.
 
     What an earlier `up` created and did not live to finish is used, or else deleted. Raises as ``find`` and
     ``Target.create``; ``UsageError`` ``confirmation-needed``.
     """
-    created = _CreatedResources(context, rollback)
+    created = CreatedResources(context, rollback)
     try:
-        instance = find()
+        instance = _find(find, created)
     except CloudError as error:
+        if may_create and error.code in NO_ROOM_CODES and context.may_move is not None:
+            return move(context, created, deadline, error, context.may_move)
         if error.code != "instance-not-found" or not may_create or context.confirm_creation is None:
             raise
-        instance = created.create(deadline, error)
-    else:
-        instance = created.adopt(instance)
-    return instance
+        return _create(context, created, deadline, error)
+    return created.adopt(instance)
+
+
+def _find(find: Callable[[], Instance], created: CreatedResources) -> Instance:
+    """What an earlier `up` had begun can cease to exist while it is waited for; another one may be meant then."""
+    try:
+        return find()
+    except CloudError as error:
+        if error.code != "instance-not-found" or not created.first_zone:
+            raise
+    return find()
+
+
+def _create(context: BringUpContext, created: CreatedResources, deadline: Deadline, missing: CloudError) -> Instance:
+    """Raises ``missing`` where the profile creates nothing."""
+    progress, timeouts = context.progress, context.profile.timeouts
+    within = deadline.within(timeouts.instance_s)
+    plan = context.target.plan_creation(
+        context.client_id, first_zone=created.first_zone, progress=progress, deadline=within
+    )
+    if plan is None or context.confirm_creation is None:
+        raise missing
+    for line in plan_lines(plan, context.profile):
+        progress.note(line)
+    context.confirm_creation(plan)
+    progress.step(f"Creating {plan.instance}")
+    zones = sum(not zone.skip for zone in plan.zones)
+    limit = deadline.within(zones * timeouts.instance_s + plan.settings.capacity_wait_s)
+    return created.finish(context.target.create(plan, created.options(limit)))
 
 
 def plan_lines(plan: CreationPlan, profile: Profile) -> Iterator[str]:
@@ -77,90 +102,3 @@ def _life_line(profile: Profile) -> str:
         return "It runs, and costs money, until you stop it"
     first, *more = ends
     return "; ".join([f"`idle` {first}" if idle.after_s is not None else first, *more])
-
-
-class _CreatedResources:
-    """What this `up` and an unfinished one before it have asked for. It is saved before it is requested, and deleted if
-    the `up` fails."""
-
-    def __init__(self, context: BringUpContext, rollback: Rollback) -> None:
-        self._context, self._rollback = context, rollback
-        self._made = list(context.leftover_resources)
-        self._undeleted: set[str] = set()  # zones with a failed instance that is still there
-        if self._made:
-            self._delete_on_failure()
-
-    def adopt(self, instance: Instance) -> Instance:
-        """``instance`` exists. What was made elsewhere is deleted at once: it is never used again."""
-        strays = [each for each in self._made if each.kind == "instance" and each.zone != instance.zone]
-        if strays:
-            self._context.progress.step(f"Deleting {instance.name} of an earlier `up` in {strays[0].zone}")
-            self._delete(strays)
-        if any(each.kind == "instance" for each in self._made):
-            return replace(instance, started_from=instance.started_from or STATUS_CREATED)
-        return instance
-
-    def create(self, deadline: Deadline, missing: CloudError) -> Instance:
-        """Raises ``missing`` where the profile creates nothing."""
-        context, progress = self._context, self._context.progress
-        timeouts, first_zone = context.profile.timeouts, self._made[0].zone if self._made else ""
-        within = deadline.within(timeouts.instance_s)
-        plan = context.target.plan_creation(
-            context.client_id, first_zone=first_zone, progress=progress, deadline=within
-        )
-        if plan is None or context.confirm_creation is None:
-            raise missing
-        for line in plan_lines(plan, context.profile):
-            progress.note(line)
-        context.confirm_creation(plan)
-        progress.step(f"Creating {plan.instance}")
-        zones = sum(not zone.skip for zone in plan.zones)
-        limit = deadline.within(zones * timeouts.instance_s + plan.settings.capacity_wait_s)
-        result = context.target.create(plan, CreateOptions(progress, limit, self._before_insert, self._after_zone))
-        if len(result.attempts) > 1:
-            for line in attempt_lines(result.attempts):
-                progress.note(line)
-        remains = [each for each in self._made if each.zone in self._undeleted]
-        if result.resource is None:
-            self._save(remains)
-            return result.instance
-        self._save([*remains, replace(result.resource, id=result.instance.id or "")])
-        return replace(result.instance, started_from=STATUS_CREATED)
-
-    def _before_insert(self, resource: CloudResource) -> None:
-        self._save(
-            [each for each in self._made if (each.kind, each.zone) != (resource.kind, resource.zone)] + [resource]
-        )
-        self._delete_on_failure()
-
-    def _after_zone(self, attempt: ZoneAttempt) -> None:
-        if attempt.remains:
-            self._undeleted.add(attempt.zone)
-        else:
-            self._save([each for each in self._made if each.zone != attempt.zone])
-
-    def _save(self, made: list[CloudResource]) -> None:
-        self._made = made
-        self._context.record(resources=tuple(made))
-        if not made:
-            self._rollback.discard(ROLLBACK_KEY)
-
-    def _delete_on_failure(self) -> None:
-        name = self._made[0].name
-        self._rollback.push(f"deleting {name}", self._undo, done=f"deleted {name}", key=ROLLBACK_KEY)
-
-    def _undo(self) -> None:
-        settings = self._context.profile.creation
-        if settings is not None and settings.keep_on_failure and not self._rollback.is_cancelled:
-            kept = f"{self._made[0].name} keeps running and costs money: `create.keep_on_failure` is set"
-            self._context.progress.note(kept)
-            return
-        self._delete(self._made)
-        self._context.record(instance=None)
-
-    def _delete(self, resources: list[CloudResource]) -> None:
-        context = self._context
-        context.target.delete_resources(
-            resources, context.client_id, progress=context.progress, deadline=Deadline(ROLLBACK_S)
-        )
-        self._save([each for each in self._made if each not in resources])

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from ..core.codec import from_json, to_json
 from ..core.errors import LocalError
 from ..core.fast_dataclass import fast_dataclass
+from ..core.move import UpConsent
 from ..core.profile import Profile
 from ..core.subprocesses import ISOLATED_SYS_PATH, detached_popen_args, start_python
 
@@ -32,13 +33,13 @@ _prestarted: dict[str, subprocess.Popen[bytes]] = {}
 class LaunchRequest:
     """``profile``: with ``overrides``, the options of the command line that take precedence (``port``, ``extra``).
     ``profile_text``: the same as YAML, without secrets. ``timeout_s``: for the whole `up`; None for the profile's own
-    limits. ``yes``: the user agrees to the creation of a VM."""
+    limits. ``consent``: what the user agrees to."""
 
     profile: Profile
     profile_text: str
     overrides: Mapping[str, Any]
     timeout_s: float | None = None
-    yes: bool = False
+    consent: UpConsent = UpConsent()
 
 
 def start_keeper(reference: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

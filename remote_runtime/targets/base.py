@@ -13,6 +13,7 @@ from ..core.deadline import Deadline
 from ..core.errors import RemoteRuntimeError, from_code
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import CreationCheck, CreationResult, Instance
+from ..core.move import MovePlan
 from ..core.price import HourlyPrice
 from ..core.profile import Profile
 
@@ -105,12 +106,13 @@ class LoginOptions:
 @fast_dataclass(frozen=True)
 class CreateOptions:
     """``before_insert`` is called with what is about to be created, ``after_zone`` when a zone has failed or has an
-    instance of another client."""
+    instance of another client, ``after_delete`` with a snapshot that no longer exists."""
 
     progress: Progress
     deadline: Deadline
     before_insert: Callable[[CloudResource], None]
     after_zone: Callable[[ZoneAttempt], None]
+    after_delete: Callable[[CloudResource], None] = lambda resource: None
 
 
 class Target(ABC):
@@ -151,6 +153,21 @@ class Target(ABC):
     def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
         """Create the machine in the first zone that has capacity. Raises ``CloudError``, ``DeadlinePassed``."""
         raise NotImplementedError(f"{type(self).__name__} creates nothing")
+
+    def plan_move(
+        self, client_id: str, *, delete_old: bool, quota: str, progress: Progress, deadline: Deadline
+    ) -> MovePlan:
+        """Where the machine, which does not run, can move. ``delete_old``: it is to be deleted afterwards. ``quota``:
+        why it cannot start, if that is a quota. Raises ``CloudError``."""
+        raise NotImplementedError(f"{type(self).__name__} moves nothing")
+
+    def move(self, plan: MovePlan, options: CreateOptions) -> CreationResult:
+        """Create the same machine, with its disks, in another zone. Raises as ``create``."""
+        raise NotImplementedError(f"{type(self).__name__} moves nothing")
+
+    def delete_old(self, plan: MovePlan, *, progress: Progress, deadline: Deadline) -> Sequence[str]:
+        """Delete the machine that has moved; the names of its disks that stay. Raises ``CloudError``."""
+        raise NotImplementedError(f"{type(self).__name__} moves nothing")
 
     def delete_resources(
         self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline

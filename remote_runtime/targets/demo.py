@@ -14,14 +14,13 @@ from typing import Any, cast
 from .. import ssh
 from ..core import file_lock
 from ..core.callbacks import Progress
-from ..core.creation import CreationPlan
 from ..core.deadline import Deadline, wait_until
 from ..core.errors import CloudError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import CreationResult, Instance
 from ..core.profile import DemoTarget, GceTarget, SshSettings
 from ..core.subprocesses import detached_popen_args, has_ended, start_python
-from .base import CreateOptions, FindOptions
+from .base import FindOptions
 from .gce import GceBackend
 
 LOCK = "machine.lock"  # in its directory, locked while it runs
@@ -36,8 +35,7 @@ class DemoBackend(GceBackend):
         self._process().ensure(options.progress, options.deadline, self.environ)
         return replace(super().find(options), kind="demo", port=self._process().description()["ssh_port"])
 
-    def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
-        result = super().create(plan, options)
+    def _with_port(self, result: CreationResult) -> CreationResult:
         port = self._process().description()["ssh_port"]
         return replace(result, instance=replace(result.instance, kind="demo", port=port))
 

@@ -15,6 +15,7 @@ from ..core.creation import CloudResource, CreationPlan
 from ..core.deadline import Deadline
 from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
 from ..core.model import CreationCheck, CreationResult, Instance
+from ..core.move import MovePlan
 from ..core.price import HourlyPrice
 from ..core.profile import GceTarget, Profile, SshSettings
 from .base import CreateOptions, FindOptions, LoginOptions, TargetSession
@@ -97,12 +98,47 @@ class GceBackend(SshBackend):
             environ=self._worker_environ(),
             before_insert=options.before_insert,
             after_zone=options.after_zone,
-            options=compute.ReadyOptions(
-                connect=self._gce_target().connect,
-                known_hosts=tuple(ssh.known_instances(self.state.known_hosts, self.environ)),
-                login=login_identity(self._ssh_settings(options.deadline), self.environ),
-            ),
+            options=self._ready_options(options.deadline),
         )
+        return self._with_port(result)
+
+    def plan_move(
+        self, client_id: str, *, delete_old: bool, quota: str, progress: Progress, deadline: Deadline
+    ) -> MovePlan:
+        return compute.plan_move(
+            self._gce_target(),
+            client_id,
+            delete_old=delete_old,
+            quota=quota,
+            progress=progress,
+            deadline=deadline,
+            environ=self._worker_environ(),
+        )
+
+    def move(self, plan: MovePlan, options: CreateOptions) -> CreationResult:
+        result = compute.move(
+            plan,
+            progress=options.progress,
+            deadline=options.deadline,
+            environ=self._worker_environ(),
+            before_make=options.before_insert,
+            after_zone=options.after_zone,
+            after_delete=options.after_delete,
+            options=self._ready_options(options.deadline),
+        )
+        return self._with_port(result)
+
+    def delete_old(self, plan: MovePlan, *, progress: Progress, deadline: Deadline) -> Sequence[str]:
+        return compute.delete_old(plan, progress=progress, deadline=deadline, environ=self._worker_environ())
+
+    def _ready_options(self, deadline: Deadline) -> compute.ReadyOptions:
+        return compute.ReadyOptions(
+            connect=self._gce_target().connect,
+            known_hosts=tuple(ssh.known_instances(self.state.known_hosts, self.environ)),
+            login=login_identity(self._ssh_settings(deadline), self.environ),
+        )
+
+    def _with_port(self, result: CreationResult) -> CreationResult:
         port = self.profile.ssh.port or result.instance.port
         return replace(result, instance=replace(result.instance, port=port))
 

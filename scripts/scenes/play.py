@@ -18,7 +18,6 @@ from tests.support.clients.page import Page
 from tests.support.environment.world import World
 from tests.support.faults.faulty_emulator import OperationFault
 from tests.support.machines.gce_vm import NAME, PROJECT, ZONE, CloudMachine, cloud_machine
-from tests.support.price_rows import catalogue
 
 from .film import THEMES, Film
 
@@ -195,13 +194,6 @@ def _in_a_cloud(world: World, vm: CloudMachine) -> None:
     (world.profiles / "my-vm.yaml").unlink()
 
 
-def _priced(world: World, vm: CloudMachine) -> None:
-    _in_a_cloud(world, vm)
-    vm.emulator.cloud.skus = catalogue()
-    world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING"] = vm.emulator.os_login_endpoint
-    world.environ["CLOUDSDK_CORE_PROJECT"] = PROJECT
-
-
 def _edit(world: World, old: str, new: str) -> None:
     path = world.profiles / "my-vm.yaml"
     path.write_text(path.read_text().replace(old, new))
@@ -276,38 +268,6 @@ SCENES = (
             (r"up my-vm` now", "n"),
         ),
         rows=40,
-    ),
-    Scene(
-        "new-vm",
-        "remote-runtime profiles new l4 --kind new-vm",
-        r"Start it with " + DONE,
-        ("nvidia-l4", "$0.86", "g2-standard-8", "machine_type: g2-standard-8"),
-        _priced,
-        answers=(
-            (r"Google Cloud project", "\n"),
-            (r"\? GPU \(", "\x1b[B\n"),
-            (r"\? Region \(", "\n"),
-            (r"\? Machine type \(", "\n"),
-            (r"Spot VM", "n"),
-            (r"boot disk", "\n"),
-            (r"Name of the new VM", "\n"),
-            (r"is billed", "y"),
-            (r"or never\)", "\n"),
-            (r"Packages", "\n"),
-            (r"Save as", "y"),
-            (r"up l4` now", "n"),
-        ),
-        columns=110,
-        rows=44,
-    ),
-    Scene(
-        "machine-types",
-        "remote-runtime machine-types --region us-central1",
-        "n1-standard-8" + DONE,
-        ("MACHINE TYPE", "g2-standard-8", "$0.86", "OBTAINABLE"),
-        _priced,
-        columns=120,
-        rows=20,
     ),
     *ERRORS,
 )

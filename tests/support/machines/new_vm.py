@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from remote_runtime.demo.gcp_api.networks import nat_routers
@@ -49,19 +49,27 @@ def profile_text(sshd: Sshd, *, place: str = f"zones: [{', '.join(ZONES)}]", cre
 
 @contextlib.contextmanager
 def empty_project(
-    world: World, *, delays: Delays | None = None, profile: str = "new", **keys: str
+    world: World,
+    *,
+    delays: Delays | None = None,
+    profile: str = "new",
+    vms: Sequence[Vm] = (),
+    text: Callable[[Sshd], str] | None = None,
+    **keys: str,
 ) -> Iterator[EmptyProject]:
-    """The project, and a profile that creates a VM in it. ``keys``: as of ``profile_text``."""
+    """The project, and a profile that creates a VM in it. ``vms``: what exists already. ``text``: of another profile.
+    ``keys``: as of ``profile_text``."""
     with contextlib.ExitStack() as stack:
         # Inside the world, so that what runs on the machine counts as the world's processes.
         sshd = stack.enter_context(running_sshd(world.home / "machine"))
         host_keys = dict(line.split() for line in sshd.host_keys)
 
         def equip(vm: Vm) -> Vm:
-            return replace(vm, address="127.0.0.1", host_keys=host_keys)
+            is_machine = not vms or vm.content in {each.content for each in vms}
+            return replace(vm, address="127.0.0.1", host_keys=host_keys) if is_machine else vm
 
         emulator = stack.enter_context(
-            FaultyEmulator([], project_metadata={PROJECT: {}}, delays=delays or Delays(), guest_factory=equip)
+            FaultyEmulator(vms, project_metadata={PROJECT: {}}, delays=delays or Delays(), guest_factory=equip)
         )
         emulator.cloud.networks[PROJECT]["routers"] += nat_routers(PROJECT)
         relay = FaultyRelay(instance_finder(emulator.cloud))
@@ -69,6 +77,24 @@ def empty_project(
         world.environ["REMOTE_RUNTIME_IAP_URL"] = relay.url
         world.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] = emulator.endpoint
         world.environ["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] = "true"
-        world.profile(profile, profile_text(sshd, **keys))
+        world.profile(profile, text(sshd) if text else profile_text(sshd, **keys))
         stack.callback(world.end)
         yield EmptyProject(emulator, sshd)
+
+
+OLD_VM = Vm("my-vm", PROJECT, ZONES[0], labels={"team": "vision"}, data_disks=("data",), content="the files of my-vm")
+
+
+@contextlib.contextmanager
+def stopped_vm(world: World, *, delays: Delays | None = None, vm: Vm = OLD_VM) -> Iterator[EmptyProject]:
+    """A project with a stopped VM, whose zone has no capacity, and the profile ``my-vm``, which names that zone. SSH
+    reaches a machine with the files of its disk alone."""
+
+    def text(sshd: Sshd) -> str:
+        target = f"{{kind: gce, project: {PROJECT}, zone: {vm.zone}, instance: {vm.name}}}"
+        ssh = f"{{user: {sshd.user}, port: {sshd.port}, identity_file: {sshd.key_path}}}"
+        return f"version: 1\ntarget: {target}\nssh: {ssh}\n"
+
+    with empty_project(world, delays=delays, profile="my-vm", vms=[vm], text=text) as project:
+        project.emulator.cloud.exhausted = {vm.zone: "ZONE_RESOURCE_POOL_EXHAUSTED"}
+        yield project
