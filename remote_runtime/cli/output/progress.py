@@ -103,9 +103,13 @@ class TerminalView(View):
             self._draw()
 
     def prompt(self, name: str, text: str, *, secret: bool) -> str:
-        """Called in worker threads; ``answer_prompts`` reads the answer in the main thread."""
+        """Called in worker threads; ``answer_prompts`` reads the answer in the main thread. The step's notes are shown
+        before: the answer depends on them."""
         if not self.interactive:
             raise EOFError
+        with self._lock:
+            if name in self._steps:
+                self._say_notes(name, self._steps[name], always=True)
         reply: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._prompts.put((f"{name}: {clean_line(text, 300)} ", secret, reply))
         answer = reply.get()
@@ -191,15 +195,21 @@ class TerminalView(View):
         text = step.done if how == "ok" else step.text
         if text:
             self._say(name, text, mark=how, took=seconds(time.monotonic() - step.started_at, least=MIN_SHOWN_S))
-        for note in step.notes:
-            self._say_note(name, note)
+        self._say_notes(name, step)
 
-    def _say_note(self, name: str, text: str) -> None:
-        self._say(name, _capitalized(text), mark="detail", indent=2)
+    def _say_notes(self, name: str, step: _Step, *, always: bool = False) -> None:
+        notes, step.notes = step.notes, []
+        for note in notes:
+            self._say_note(name, note, always=always)
 
-    def _say(self, name: str, text: str, *, mark: str = "", indent: int = 0, took: str = "") -> None:
-        """Print a text, folded, with its mark before it and the time at its end."""
-        if self._silent:
+    def _say_note(self, name: str, text: str, *, always: bool = False) -> None:
+        self._say(name, _capitalized(text), mark="detail", indent=2, always=always)
+
+    def _say(
+        self, name: str, text: str, *, mark: str = "", indent: int = 0, took: str = "", always: bool = False
+    ) -> None:
+        """Print a text, folded, with its mark before it and the time at its end. ``always``: with --quiet too."""
+        if self._silent and not always:
             return
         begin = " " * indent + (f"{self._marks[mark]} " if mark else "")
         text = clean(f"{name}: {text}" if self._show_names else text, MAX_CHARS)

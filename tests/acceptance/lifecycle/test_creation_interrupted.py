@@ -26,7 +26,7 @@ def nothing_is_left(world: World, project: EmptyProject) -> None:
 
 def test_the_question_is_asked_once_and_ctrl_c_deletes_what_yes_began(world: World) -> None:
     with empty_project(world, delays=SLOW) as project:
-        with at_a_terminal([*COMMAND, "up", "new"], world.environ, columns=160) as person:
+        with at_a_terminal([*COMMAND, "up", "new", "--quiet"], world.environ, columns=160) as person:
             seen = person.sees("Create my-l4? [y/N]")
             assert "my-l4 does not exist in project my-project. `up` creates it:" in seen
             assert "g2-standard-8 (8 vCPUs, 32 GB, 1 nvidia-l4), debian-12-bookworm" in seen
