@@ -9,8 +9,9 @@ from ...core.callbacks import Progress
 from ...core.deadline import Deadline
 from ...core.errors import CloudError, Interrupted, RemoteRuntimeError
 from ...core.sanitize import clean_line
-from ..client import credentials, error_mapping, gcloud_config
+from ..client import credentials, gcloud_config
 from ..client.api import open_api
+from ..client.rest import RestApi, open_rest
 from ..worker_protocol import InstanceSummary, ProjectList
 from . import search
 from .convert import clean_name, last_segment, status_of
@@ -32,9 +33,8 @@ def list_projects(*, progress: Progress, environ: Mapping[str, str], deadline: D
     except CloudError:
         default = gcloud_config.SourcedValue("", "")
     try:
-        if identity.is_anonymous and endpoint == gcloud_config.RESOURCE_MANAGER.default:
-            raise CloudError("no-credentials", "Not signed in to Google Cloud")
-        ids, why = _project_ids(identity, endpoint, deadline.within(PROJECTS_TIMEOUT_S)), ""
+        within = deadline.within(PROJECTS_TIMEOUT_S)
+        ids, why = _project_ids(open_rest(environ, gcloud_config.RESOURCE_MANAGER, within, identity)), ""
     except Interrupted:
         raise
     except RemoteRuntimeError as exc:
@@ -66,42 +66,16 @@ def _summary(raw: compute_v1.Instance) -> InstanceSummary:
     )
 
 
-def _project_ids(identity: credentials.Identity, endpoint: str, deadline: Deadline) -> tuple[str, ...]:
-    from google.auth.transport.requests import AuthorizedSession
-
-    query: dict[str, str] = {"filter": "lifecycleState:ACTIVE", "pageSize": str(MAX_PROJECTS)}
+def _project_ids(rest: RestApi) -> tuple[str, ...]:
+    query = {"filter": "lifecycleState:ACTIVE", "pageSize": str(MAX_PROJECTS)}
     ids: list[str] = []
-    with AuthorizedSession(identity.credentials) as session:  # type: ignore[no-untyped-call]  # typed in part
-        while True:
-            deadline.check()
-            within_s = max(0.1, deadline.remaining_s())
-            try:
-                answer = session.get(f"{endpoint}/v1/projects", params=query, timeout=within_s)
-                found = answer.json()
-            except Exception as exc:
-                if not error_mapping.is_client_error(exc) and not isinstance(exc, ValueError):
-                    raise
-                raise error_mapping.map_error(
-                    exc,
-                    endpoint=endpoint,
-                    doing="list the projects",
-                    project="",
-                    identity=identity,
-                    api_name=gcloud_config.RESOURCE_MANAGER.name,
-                ).error from None  # its message may contain the credentials
-            if answer.status_code != 200 or not isinstance(found, dict):
-                raise CloudError("permission-denied", "No permission to list the projects", _error_message(found))
-            ids += parse_project_ids(found.get("projects"))
-            query["pageToken"] = str(found.get("nextPageToken", ""))
-            if not query["pageToken"] or len(ids) >= MAX_PROJECTS:
-                return tuple(sorted(ids)[:MAX_PROJECTS])
+    for page in rest.pages("v1/projects", query, doing="list the projects"):
+        ids += parse_project_ids(page.get("projects"))
+        if len(ids) >= MAX_PROJECTS:
+            break
+    return tuple(sorted(ids)[:MAX_PROJECTS])
 
 
 def parse_project_ids(listed: Any) -> list[str]:
     each_id = [each.get("projectId") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
     return [clean_name(each) for each in each_id if isinstance(each, str)]
-
-
-def _error_message(answer: Any) -> str:
-    error = answer.get("error", {}) if isinstance(answer, dict) else {}
-    return clean_line(str(error.get("message", "")), 300) if isinstance(error, dict) else ""

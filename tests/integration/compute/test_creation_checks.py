@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from remote_runtime.core.errors import CloudError
 from remote_runtime.core.model import Finding
 from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api import networks
+from remote_runtime.demo.gcp_api.http_server import LoopbackServer
 from remote_runtime.demo.gcp_api.values import Json, Vm
 from tests.support.environment import google_discovery
 from tests.support.environment.google_environ import emulator_environ
@@ -91,6 +93,28 @@ def test_a_project_with_everything_passes_and_has_a_price_if_the_list_is_there(p
     spot = project.plan(t4).price
     assert spot is not None
     assert spot.amount == pytest.approx(8 * 0.007 + 30 * 0.001 + 0.11 + 100 * 0.1 / 730)
+
+
+def test_a_price_list_that_does_not_come_delays_no_plan(project: Project) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def answer(method: str, path: str, query: object, body: object) -> tuple[int, Json]:
+        asked.set()
+        answered.wait(30)
+        return 200, {"skus": []}
+
+    server = LoopbackServer("/billing", answer)
+    server.start()
+    try:
+        root = f"http://127.0.0.1:{server.port}/billing/"
+        project.environ["CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDBILLING"] = root
+        plan = project.plan()
+        assert asked.is_set()
+        assert not answered.is_set()
+        assert plan.price is None
+    finally:
+        answered.set()
+        server.close()
 
 
 def test_without_a_way_out_up_stops_and_offers_cloud_nat_or_an_external_address(project: Project) -> None:

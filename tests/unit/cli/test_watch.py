@@ -17,6 +17,7 @@ from remote_runtime.cli.output.graphs import PLAIN_SIGNS, bar_graph, meter
 from remote_runtime.cli.output.watch import Actions, Screen, Stop
 from remote_runtime.core.metrics import DiskUsage, GpuLoad, KernelStatus, MachineLoad, Traffic
 from remote_runtime.core.model import IdleWatchdog, Instance
+from remote_runtime.core.price import HourlyPrice
 from tests.support.clients.hostile_texts import HOSTILE
 from tests.unit.cli.test_output import TOKEN, safe
 from tests.unit.cli.test_status_table import GB, SERVER, ago, training
@@ -62,6 +63,12 @@ def colours(*looks: list[dict[str, Any]]) -> str:
     written = io.StringIO()
     Console(file=written, width=80, height=24, force_terminal=True, color_system="standard").print(dashboard)
     return written.getvalue()
+
+
+def test_what_the_vm_costs_is_among_its_facts() -> None:
+    price = HourlyPrice(0.8697, "USD")
+    facts = drawn(*looks(2, price=price, price_since=ago(hours=3)), columns=120)[2]
+    assert facts == "my-dlvm (europe-west4-a) · VM up 3 h 2 min · NVIDIA L4 · $0.87/h, $2.61 so far · 3 reconnects"
 
 
 def test_a_frame_of_24_lines_has_graphs_kernels_and_the_log() -> None:
