@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .price import cost_since
 
 if TYPE_CHECKING:
+    from .creation import CloudResource
     from .metrics import Connections, MachineLoad, RecordedOutputs, StreamStatus
     from .model import Runtime, TakeDownResult
     from .price import HourlyPrice
@@ -68,6 +69,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "connections": _connections(runtime.connections),
         "streams": runtime.streams and _streams(runtime.streams),
         "page_requests": runtime.page_requests,
+        "resources": [_resource(resource) for resource in runtime.resources],
         "outputs": runtime.outputs and _outputs(runtime.outputs),
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
@@ -82,6 +84,17 @@ def price_document(price: HourlyPrice, since: str) -> dict[str, Any]:
         "parts": [{"what": part.what, "amount": round(part.amount, 6)} for part in price.parts],
         "since": since or None,
         "estimate": round(cost_since(price, since), 6) if since else None,
+    }
+
+
+def _resource(resource: CloudResource) -> dict[str, str | None]:
+    """What `up` created in the cloud. A snapshot has no zone."""
+    return {
+        "kind": resource.kind,
+        "name": resource.name,
+        "project": resource.project,
+        "zone": resource.zone or None,
+        "created_at": resource.created_at,
     }
 
 

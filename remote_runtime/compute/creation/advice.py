@@ -12,6 +12,7 @@ from ..instances.convert import last_segment
 from .resource import provisioning_model
 
 SELECTION = "wanted"
+ADVICE_TIMEOUT_S = 5.0
 
 
 def obtainability(api: Api, region: str, zones: Sequence[str], settings: CreateSettings) -> dict[str, float]:
@@ -19,18 +20,20 @@ def obtainability(api: Api, region: str, zones: Sequence[str], settings: CreateS
     ``compute.advice.capacity``, for a machine type without advice, with an older google-cloud-compute."""
     from google.cloud import compute_v1
 
-    try:
-        client: Any = api.client(compute_v1.AdviceClient)
-        method = client.capacity
-        request = {"project": api.project, "region": region, "capacity_advice_request_resource": _body(zones, settings)}
-    except AttributeError:
-        api.progress("No capacity advice: google-cloud-compute is too old")
+    kind: Any = getattr(compute_v1, "AdviceClient", None)
+    if not hasattr(kind, "capacity"):
+        api.progress(f"No capacity advice for {region}: google-cloud-compute is older than 1.54")
         return {}
+    method = api.client(kind).capacity
+    request = {"project": api.project, "region": region, "capacity_advice_request_resource": _body(zones, settings)}
+    whole, api.deadline = api.deadline, api.deadline.within(ADVICE_TIMEOUT_S)
     try:
         answer = api.call(method, request, doing=f"read the capacity advice for {region}")
     except (CloudError, DeadlinePassed) as exc:  # the profile's order is as good
         api.progress(f"No capacity advice for {region}: {exc.why or exc.what}")
         return {}
+    finally:
+        api.deadline = whole
     scores: dict[str, float] = {}
     for recommendation in answer.recommendations:
         for shard in recommendation.shards:
@@ -39,32 +42,18 @@ def obtainability(api: Api, region: str, zones: Sequence[str], settings: CreateS
     return scores
 
 
-def _body(zones: Sequence[str], settings: CreateSettings) -> Any:
+def _body(zones: Sequence[str], settings: CreateSettings) -> dict[str, Any]:
     """One machine in any of ``zones``."""
-    from google.cloud import compute_v1
-
-    selection = compute_v1.CapacityAdviceRequestInstanceFlexibilityPolicyInstanceSelection(
-        machine_types=[settings.machine_type]
-    )
+    selection: dict[str, Any] = {"machine_types": [settings.machine_type]}
     if settings.gpu is not None:
-        accelerator = compute_v1.AcceleratorConfig(
-            accelerator_type=settings.gpu.type, accelerator_count=settings.gpu.count
-        )
-        selection.guest_accelerators = [accelerator]
-    wanted_zones = [
-        compute_v1.CapacityAdviceRequestDistributionPolicyZoneConfiguration(zone=f"zones/{zone}") for zone in zones
-    ]
-    return compute_v1.CapacityAdviceRequest(
-        size=1,
-        distribution_policy=compute_v1.CapacityAdviceRequestDistributionPolicy(
-            target_shape="ANY_SINGLE_ZONE", zones=wanted_zones
-        ),
-        instance_flexibility_policy=compute_v1.CapacityAdviceRequestInstanceFlexibilityPolicy(
-            instance_selections={SELECTION: selection}
-        ),
-        instance_properties=compute_v1.CapacityAdviceRequestInstanceProperties(
-            scheduling=compute_v1.CapacityAdviceRequestInstancePropertiesScheduling(
-                provisioning_model=provisioning_model(settings)
-            )
-        ),
-    )
+        gpu = {"accelerator_type": settings.gpu.type, "accelerator_count": settings.gpu.count}
+        selection["guest_accelerators"] = [gpu]
+    return {
+        "size": 1,
+        "distribution_policy": {
+            "target_shape": "ANY_SINGLE_ZONE",
+            "zones": [{"zone": f"zones/{zone}"} for zone in zones],
+        },
+        "instance_flexibility_policy": {"instance_selections": {SELECTION: selection}},
+        "instance_properties": {"scheduling": {"provisioning_model": provisioning_model(settings)}},
+    }
