@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,10 +181,11 @@ def _work(world: World, vm: CloudMachine) -> None:
         with contextlib.suppress(OSError, ValueError):  # it ends with the scene
             while True:
                 page.ask("GET", "/api/kernelspecs")
+                time.sleep(0.1)
 
     def compute() -> None:
         with contextlib.suppress(Exception):  # it ends with the scene
-            page.run(kernel, "while True: pass")
+            page.run(kernel, "import time\nwhile True: sum(range(1_000_000)); time.sleep(0.2)")
 
     for work in (visit, compute):
         threading.Thread(target=work, daemon=True).start()
