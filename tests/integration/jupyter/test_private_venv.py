@@ -76,13 +76,16 @@ def test_without_venv_virtualenv_and_uv_the_apt_package_is_named(
 
 @pytest.fixture
 def uv(tmp_path: Path) -> Path:
-    """uv from the package registry, where its own installer puts it."""
-    target = tmp_path / "uv"
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), "uv"]
-    subprocess.run(install, check=True)
+    """uv where its own installer puts it: the one that scripts/install used, else from the package registry."""
+    program = Path(sys.executable).with_name("uv")
+    if not program.exists():
+        target = tmp_path / "uv"
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(target), "uv"]
+        subprocess.run(install, check=True)
+        program = target / "bin" / "uv"
     (tmp_path / "home" / ".local" / "bin").mkdir(parents=True)
-    (tmp_path / "home" / ".local" / "bin" / "uv").symlink_to(target / "bin" / "uv")
-    return target / "bin" / "uv"
+    (tmp_path / "home" / ".local" / "bin" / "uv").symlink_to(program)
+    return program
 
 
 def test_without_venv_virtualenv_makes_an_environment_that_has_pip(

@@ -26,16 +26,27 @@ WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,
 BARE_PYTHON = "/usr/bin/python3"
 
 
+IN_CI = "CI" in os.environ
+
+
+@pytest.fixture(scope="session")
+def python_36() -> str:
+    return old_python("3.6")
+
+
+@pytest.fixture(scope="session")
+def python_38() -> str:
+    return old_python("3.8")
+
+
 def old_python(version: str) -> str:
-    """Empty where there is none. In CI a missing one is a failure."""
+    """Debian installs none of them. In CI a missing one is a failure."""
     try:
         return venvs.find_python(version)
-    except venvs.Unavailable:
-        return ""
-
-
-PYTHON_36, PYTHON_38 = old_python("3.6"), old_python("3.8")
-IN_CI = "CI" in os.environ
+    except venvs.Unavailable as reason:
+        if IN_CI:
+            raise
+        pytest.skip(str(reason))
 
 
 @pytest.fixture
@@ -154,21 +165,19 @@ def test_a_home_that_cannot_be_written_is_named(machine: LocalMachine) -> None:
     assert str(machine.home / ".local") in caught.value.why
 
 
-@pytest.mark.skipif(not (PYTHON_36 or IN_CI), reason="Debian installs no python3.6; CI, which has one, never skips")
-def test_an_old_python_is_passed_over_for_a_newer_one(machine: LocalMachine, tmp_path: Path) -> None:
+def test_an_old_python_is_passed_over_for_a_newer_one(machine: LocalMachine, python_36: str, tmp_path: Path) -> None:
     old = tmp_path / "old"
     old.mkdir()
-    (old / "python3").symlink_to(PYTHON_36)
+    (old / "python3").symlink_to(python_36)
     machine.environ["PATH"] = os.pathsep.join([str(old), str(Path(sys.executable).parent), "/usr/bin", "/bin"])
     with pytest.raises(MachineError) as caught:
         ensure(machine, JupyterSettings(args=("--ServerApp.max_body_size=enormous",)))
     assert caught.value.code == "jupyter-did-not-start"
 
 
-@pytest.mark.skipif(not (PYTHON_38 or IN_CI), reason="Debian installs no python3.8; CI, which has one, never skips")
-def test_the_launcher_runs_on_python_38(machine: LocalMachine, tmp_path: Path) -> None:
+def test_the_launcher_runs_on_python_38(machine: LocalMachine, python_38: str, tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python3").symlink_to(PYTHON_38)
+    (tmp_path / "bin" / "python3").symlink_to(python_38)
     machine.environ["PATH"] = os.pathsep.join([str(tmp_path / "bin"), str(Path(sys.executable).parent)])
     (tmp_path / "home" / "jupyter").mkdir()
     server = jupyter.ensure(machine.run, WANTED, progress=lambda _: None, deadline=Deadline(60))
