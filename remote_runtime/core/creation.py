@@ -138,7 +138,8 @@ class ZoneAttempt:
     def text(self) -> str:
         words = {"used": "used: it exists there", "no-machine-type": "skipped"}.get(self.result)
         words = words or self.result.replace("-", " ")
-        return f"{words}: {self.why}" if self.why else words
+        text = f"{words}: {self.why}" if self.why else words
+        return f"{text}; it could not be deleted" if self.remains else text
 
 
 def attempt_lines(attempts: Iterable[ZoneAttempt]) -> list[str]:

@@ -98,6 +98,8 @@ class Creation:
             instance = self._try(zone.name)
             if instance is not None:
                 return instance
+            if self.attempts[-1].remains:
+                break  # else there would be two
         raise self._failure()
 
     def _named_so(self) -> list[compute_v1.Instance]:

@@ -78,7 +78,7 @@ def _scope_of_details(errors: Iterable[compute_v1.Errors], zone: str, why: str) 
                 return ""
             if "region" in dimensions:
                 return clean_line(dimensions["region"], 63)
-            if detail.quota_info.metric_name and not dimensions:
+            if "global" in dimensions or (detail.quota_info.metric_name and not dimensions):
                 return "global"
     return quota_scope(why, zone)
 

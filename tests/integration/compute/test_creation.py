@@ -18,11 +18,9 @@ from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
 from tests.support.environment.creation import L4, ZONES, Creation, plan_of
-from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault, RequestFault
+from tests.support.faults.faulty_emulator import FaultyEmulator, OperationFault
 
 QUICK = Delays(queue_s=0.01, insert_s=0.02, delete_s=0.02, boot_s=0.0, time_scale=0.001)
-REGIONAL = "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 1.0 in region us-central1."
-GLOBAL = "Quota 'GPUS_ALL_REGIONS' exceeded.  Limit: 0.0 globally."
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,26 +95,20 @@ def test_a_quota_of_the_region_skips_its_zones_and_a_global_one_ends_it(
     emulator: FaultyEmulator, as_request: bool
 ) -> None:
     """Quota is not capacity: another zone of the region would only say the same."""
+    emulator.cloud.quota_refuses_requests = as_request
+    emulator.cloud.quota_limits["us-central1", "NVIDIA_L4_GPUS"] = 0.0
+    result = Creation(emulator).run(plan_of(*ZONES[:4]))
+    assert inserts(emulator) == ["us-central1-a", "europe-west4-a"]
+    assert [each.result for each in result.attempts] == ["quota", "not-tried", "not-tried", "created"]
+    Creation(emulator).delete(*filter(None, [result.resource]))
+    emulator.exchanges.clear()
 
-    def set_fault(message: str) -> None:
-        if as_request:
-            emulator.cloud.refusals["insert"] = RequestFault(403, "quotaExceeded", message)
-        else:
-            emulator.cloud.fail_next["insert"] = OperationFault("QUOTA_EXCEEDED", message)
-
-    set_fault(REGIONAL)
-    if not as_request:
-        result = Creation(emulator).run(plan_of(*ZONES[:4]))
-        assert inserts(emulator) == ["us-central1-a", "europe-west4-a"]
-        assert [each.result for each in result.attempts] == ["quota", "not-tried", "not-tried", "created"]
-        Creation(emulator).delete(*filter(None, [result.resource]))
-        emulator.exchanges.clear()
-    set_fault(GLOBAL)
+    emulator.cloud.quota_limits["", "GPUS_ALL_REGIONS"] = 0.0
     with pytest.raises(CloudError) as caught:
-        Creation(emulator).run(plan_of(*ZONES[:4]))
+        Creation(emulator).run(plan_of(ZONES[3], *ZONES[:3]))
     assert caught.value.code == "quota-exceeded"
-    assert inserts(emulator) == ["us-central1-a"]
-    assert "GPUS_ALL_REGIONS" in caught.value.why
+    assert inserts(emulator) == ["europe-west4-a"]
+    assert "Quota 'GPUS_ALL_REGIONS' exceeded.  Limit: 0.0 globally" in caught.value.why.replace(" Limit", "  Limit")
     assert "https://console.cloud.google.com/iam-admin/quotas?project=demo" in caught.value.hint
     assert places(emulator) == []
 
@@ -146,6 +138,21 @@ def test_a_missing_permission_ends_it_and_is_named(emulator: FaultyEmulator, per
     emulator.cloud.forbidden_permissions.clear()
     creation.delete()
     assert (places(emulator), emulator.cloud.disks) == ([], [])
+
+
+def test_what_cannot_be_deleted_ends_the_creation_so_that_there_are_never_two(emulator: FaultyEmulator) -> None:
+    emulator.cloud.fail_next["insert"] = OperationFault("INTERNAL_ERROR", after_running=True)
+    emulator.cloud.forbidden_permissions.add("compute.instances.delete")
+    creation = Creation(emulator)
+    with pytest.raises(CloudError) as caught:
+        creation.run(plan_of(*ZONES))
+    assert (caught.value.code, creation.zones[0].remains) == ("instance-not-created", True)
+    assert caught.value.why.endswith("; it could not be deleted")
+    assert places(emulator) == [ZONES[0]]
+    with pytest.raises(CloudError) as caught:
+        creation.delete()
+    assert caught.value.code == "permission-denied"
+    assert "compute.instances.delete" in caught.value.what
 
 
 def test_an_insert_that_fails_after_the_instance_ran_leaves_none(emulator: FaultyEmulator) -> None:
