@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import click
 
@@ -29,11 +30,12 @@ from .output import console
 @click.option("--stop-instance", is_flag=True, help="Also stop the Compute Engine VM.")
 @click.option("--suspend-instance", is_flag=True, help="Also suspend the Compute Engine VM.")
 @click.option("--delete-instance", is_flag=True, help="Also delete the VM that `up` created.")
-@click.option("--yes", is_flag=True, help="Delete the VM without asking.")
+@click.option("--yes", is_flag=True, help="Delete without asking.")
 @click.option("--force", is_flag=True, help="Stop despite busy kernels or failures.")
 @click.option("--stop-busy", is_flag=True, hidden=True, help="Stop busy kernels without asking.")  # the caller has
 @click.option("--purge", is_flag=True, help="Also delete remote-runtime's files there.")
 @click.option("--orphans", is_flag=True, help="Also stop orphaned Jupyter servers.")
+@click.option("--orphan-resources", is_flag=True, help="Delete VMs and disks that `up` left.")
 @common
 def down(
     profile: tuple[str, ...],
@@ -47,6 +49,7 @@ def down(
     stop_busy: bool,
     purge: bool,
     orphans: bool,
+    orphan_resources: bool,
     output: OutputOptions,
 ) -> int:
     """Stop runtimes.
@@ -59,6 +62,9 @@ def down(
 
     --delete-instance deletes a VM that `up` created, with its boot disk, also after an earlier `down`. It asks before;
     without a terminal that requires --yes.
+
+    --orphan-resources deletes VMs, disks and snapshots that `up` created and that belong to no runtime here. It lists
+    them with their age and asks; without a terminal that requires --yes.
     """
     from ..commands.down import Action, DownOptions
     from ..commands.down import down as take_down
@@ -75,7 +81,7 @@ def down(
     if keep_server and (chosen or purge):
         raise UsageError("usage", "--keep-server excludes --purge and options that stop the VM")
     state_dir = state()
-    profile = profile if profile or everything else tuple(runtimes_to_stop(output))
+    profile = profile if profile or everything or orphan_resources else tuple(runtimes_to_stop(output))
     names = store.list_names(state_dir) if everything else [name_of(reference) for reference in profile]
     context = output.context(show_names=len(names) > 1)
     options = DownOptions(keep_server, chosen[0] if chosen else None, purge, force, stop_busy, yes)
@@ -93,9 +99,15 @@ def down(
             result["notes"] = [fill_in_profile(note, reference) for note in notes]
 
     def show() -> None:
-        if not names and not output.quiet:
+        if not names and not orphan_resources and not output.quiet:
             console.say("No runtimes running.")
         for result in stopped if not output.quiet else ():
             console.stopped(result)
 
-    return output.finish({"stopped": stopped}, errors, show)
+    document: dict[str, Any] = {"stopped": stopped}
+    if orphan_resources:
+        from .cloud_resources import delete_orphan_resources
+
+        document["orphan_resources"], failed = delete_orphan_resources(output, yes=yes)
+        errors = {**errors, **failed}
+    return output.finish(document, errors, show)

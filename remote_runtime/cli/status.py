@@ -28,33 +28,42 @@ if TYPE_CHECKING:
         "status",
         "status my-vm --watch",
         "status my-vm --json",
-        "status --all-machines    # also orphaned Jupyter servers",
+        "status --all-machines    # also orphaned servers and VMs",
     ),
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
-@click.option("--all-machines", is_flag=True, help="Also list orphaned Jupyter servers.")
+@click.option("--all-machines", is_flag=True, help="Also list orphaned servers, VMs, disks.")
 @click.option("--watch", is_flag=True, help="Refresh live with graphs; q quits.")
 @common
 def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: OutputOptions) -> int:
     """Show running runtimes and their health.
 
     With PROFILE, the exit code is 0 only if every runtime named is ready. --all-machines connects to the machine of
-    each profile and lists the Jupyter servers there.
+    each profile and lists the Jupyter servers there, and the VMs, disks and snapshots that `up` created.
     """
     from ..commands.status import status as look
+    from .cloud_resources import list_resources
+    from .output.cloud_table import resource_table
     from .output.status_table import machine_table, status_table
 
     names, state_dir = [name_of(reference) for reference in profile], state()
     if watch:
         return _watch(lambda: look(names, state_dir, os.environ), output)
     runtimes = look(names, state_dir, os.environ)
-    machines = _check_machines(list(profile), output) if all_machines else None
+    if all_machines:
+        machines = _check_machines(list(profile), output)
+        found, errors = list_resources(profile, output)
+        resources = [each.as_document() for each in found]
+        not_listed = [{"project": project, "why": str(error)} for project, error in errors.items()]
     if output.as_json:
-        console.document({"runtimes": runtimes, **({} if machines is None else {"machines": machines})})
+        more = {"machines": machines, "resources": resources, "not_listed": not_listed} if all_machines else {}
+        console.document({"runtimes": runtimes, **more})
     else:
         console.answer(status_table(runtimes))
-        if machines is not None:
+        if all_machines:
             console.answer("\n" + machine_table(machines))
+            if resources or errors:
+                console.answer("\n" + resource_table(resources, errors))
         if click.get_current_context().meta.get(TYPED_ALIAS) in ("list", "ls") and not output.quiet:
             console.say("For profiles, run: remote-runtime profiles list")
     return 0 if not profile or all(runtime["state"] == "ready" for runtime in runtimes) else 1

@@ -138,7 +138,7 @@ class Keeper:
         since = runtime.since if self.has_been_ready else now()
         record = self.record.update if self.has_been_ready else self.record.save_or_fail
         facts = {"rtt_ms": result.rtt_ms, "since": since, **self.resources.stream_facts()}
-        record(state="ready", why="", last_error=None, seen="", unfinished=False, **facts)
+        record(state="ready", why="", last_error=None, seen="", **results.finished_facts(runtime), **facts)
         self._previous = None
         self._confirmations.finish_move(self.target())
         log.info("ready on local port %s", runtime.local_port)

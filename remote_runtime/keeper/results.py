@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..core.documents import take_down_document
 from ..core.errors import Interrupted, RemoteRuntimeError
@@ -32,6 +32,11 @@ def report_taken_down(
         {"event": "failed", "error": Interrupted(why="`remote-runtime down` stopped it").as_dict(), "remains": []}
     )
     request.reply({"event": "stopped", **take_down_document(result)})
+
+
+def finished_facts(runtime: Runtime) -> dict[str, Any]:
+    """Of an `up` that has succeeded. The disks belong to the VM from now on, and are deleted with it or stay."""
+    return {"unfinished": False, "resources": tuple(each for each in runtime.resources if each.kind != "disk")}
 
 
 def leftover_text(error: RemoteRuntimeError, runtime: Runtime) -> str:

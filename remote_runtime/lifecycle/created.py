@@ -40,10 +40,9 @@ class CreatedResources:
     def adopt(self, instance: Instance) -> Instance:
         """``instance`` exists. What was made elsewhere is deleted at once: it is never used again."""
         self.delete_strays(instance.zone)
-        instances = [each for each in self._made if each.kind == "instance"]
-        if instances != self._made:
-            self._save(instances)
-        if not instances:
+        if not any(each.kind == "instance" for each in self._made):
+            if self._made:  # its disks
+                self._save([])
             return instance
         return replace(instance, started_from=instance.started_from or STATUS_CREATED)
 
@@ -56,11 +55,11 @@ class CreatedResources:
             self._delete(strays)
 
     def finish(self, result: CreationResult) -> Instance:
-        """The instance of a creation. Its disks belong to it from now on."""
+        """The instance of a creation."""
         if len(result.attempts) > 1:
             for line in attempt_lines(result.attempts):
                 self._context.progress.note(line)
-        remains = [each for each in self._made if each.zone in self._undeleted or each.kind == "snapshot"]
+        remains = [each for each in self._made if each.zone in self._undeleted or each.kind != "instance"]
         if result.resource is None:
             self._save(remains)
             return result.instance

@@ -96,6 +96,11 @@ def list_names(state: StateDir) -> list[str]:
     return sorted(path.stem for path in state.path.glob("*.json"))
 
 
+def list_last_runs(state: StateDir) -> list[str]:
+    """The names that were brought up from here before."""
+    return sorted(path.stem for path in state.path.glob("*.port"))
+
+
 def load(state: StateDir, name: str) -> Runtime | None:
     """What the keeper wrote last. Raises ``LocalError`` ``state-unreadable``."""
     path = state.file_path(name, "json")

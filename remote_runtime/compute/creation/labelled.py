@@ -14,7 +14,7 @@ from ...core.profile import GceTarget
 from ...core.sanitize import clean_line
 from ..client import gcloud_config
 from ..client.api import Api, open_api
-from ..instances.convert import clean_name, last_segment, to_instance, unreachable_zones_in
+from ..instances.convert import clean_name, last_segment, to_instance, to_utc, unreachable_zones_in
 from .plan import find_by_name
 
 FILTER = f"labels.{CREATED_BY_LABEL}:*"
@@ -97,7 +97,7 @@ def _resources(
             clean_name(raw.name),
             project,
             last_segment(raw.zone) if kind != "snapshot" else "",
-            clean_line(raw.creation_timestamp, 40),
+            to_utc(raw.creation_timestamp),
             str(raw.id),
             clean_line(raw.labels[CREATED_BY_LABEL], 63),
             last_segment(raw.users[0]) if kind == "disk" and raw.users else "",

@@ -38,7 +38,7 @@ def to_instance(raw: compute_v1.Instance, project: str, connect: Connect) -> Ins
         zone=last_segment(raw.zone),
         project=project,
         host_key_name=f"compute.{number}",
-        running_since=_to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
+        running_since=to_utc(raw.last_start_timestamp) if status_of(raw) == "RUNNING" else "",
         via=via,
         why_via="" if via != "iap" else _SET_BY_PROFILE if connect == "iap" else _NO_EXTERNAL,
         disks=tuple(_attached_disk(disk) for disk in raw.disks if disk.type_ != "SCRATCH"),
@@ -89,7 +89,7 @@ def status_of(raw: compute_v1.Instance) -> str:
     return raw.status if _STATUS.fullmatch(raw.status) else "UNKNOWN"
 
 
-def _to_utc(text: str) -> str:
+def to_utc(text: str) -> str:
     """An RFC 3339 time as ISO 8601 in UTC; empty if it is none."""
     time = parse_time(text)
     return time.astimezone(timezone.utc).isoformat(timespec="seconds") if time else ""

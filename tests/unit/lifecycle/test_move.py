@@ -23,6 +23,7 @@ from remote_runtime.core.model import CreationResult, Instance, Runtime
 from remote_runtime.core.move import MovedDisk, MovePlan
 from remote_runtime.core.price import HourlyPrice
 from remote_runtime.core.profile import GceTarget, Profile
+from remote_runtime.keeper import results
 from remote_runtime.lifecycle.context import BringUpContext, MayMove
 from remote_runtime.lifecycle.creation import find_or_create
 from remote_runtime.lifecycle.move import finish_move
@@ -117,11 +118,13 @@ class Up:
             self.instance = facts["instance"]
 
 
-def test_all_that_is_made_is_saved_first_and_the_new_vm_alone_at_the_end() -> None:
+def test_all_that_is_made_is_saved_first_and_the_snapshots_are_not_any_more() -> None:
     up = Up()
     assert up.run() == replace(MOVED, started_from="CREATED")
     assert up.saved[:5] == [(*SNAPSHOTS, *MADE)[:count] for count in range(1, 6)]
-    assert up.saved[-1] == (replace(MADE[-1], id="8"),)
+    assert up.saved[-1] == (*MADE[:2], replace(MADE[-1], id="8"))
+    finished = results.finished_facts(Runtime("vm", "", {}, "c1", resources=up.saved[-1]))["resources"]
+    assert finished == up.saved[-1][2:], "its disks are the VM's then, and what `down` deletes with it"
     assert up.moved == [PLAN]
     assert up.notes == [
         f"my-vm can't start in {OLD}: STOCKOUT",
@@ -196,7 +199,7 @@ def test_what_a_killed_move_had_made_is_used_and_its_snapshots_are_deleted() -> 
     up = Up(left=(*SNAPSHOTS, *MADE))
     found = find_or_create(up.context, up.rollback, Deadline(10), lambda: MOVED, may_create=True)
     assert found.started_from == "CREATED"
-    assert up.saved[-1] == (MADE[-1],)
+    assert up.saved[-1] == MADE
     (deleted,) = [event for event in up.journal.events if event.startswith("delete")]
     assert deleted.count("snapshot") == 2
     assert "disk" not in deleted
