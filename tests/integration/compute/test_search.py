@@ -18,7 +18,7 @@ from remote_runtime.compute import handlers
 from remote_runtime.compute.instances import inventory
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, Interrupted
-from remote_runtime.core.model import Instance
+from remote_runtime.core.model import AttachedDisk, Instance
 from remote_runtime.core.profile import GceTarget
 from remote_runtime.demo.gcp_api.values import Delays, Vm
 from tests.support.environment import google_discovery
@@ -93,6 +93,7 @@ def test_a_running_instance_is_found_with_address_and_host_keys() -> None:
         zone_from="the profile",
         credentials_from="no credentials",
         via="external",
+        disks=(AttachedDisk("gpu-box", 100, is_deleted=True),),
     )
     assert ask.started == []
     assert ask.told[0] == ("Finding gpu-box in project demo, zone us-central1-a, with no credentials")
