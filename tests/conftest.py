@@ -21,7 +21,7 @@ from remote_runtime.compute.client import lazy_import
 from remote_runtime.jupyter.remote import run_server
 
 from .support.environment import network
-from .support.environment.world import World
+from .support.environment.world import PERSONAL, World
 
 SETTLE_S = 10.0
 # Test modules and Google's client are hundreds of thousands of objects that are never garbage.
@@ -57,7 +57,7 @@ def own_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Nothing a test does can reach the home, the agent, the clouds or the runtimes of who runs the tests."""
     home = Path(tempfile.mkdtemp(prefix="rr-home-"))
     for name in list(os.environ):
-        if name.startswith(("CLOUDSDK_", "GOOGLE_", "GCE_", "JUPYTER", "REMOTE_RUNTIME_", "XDG_", "SSH_")):
+        if name.startswith(PERSONAL):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     yield home

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,38 @@ from tests.support.clients.desktop_programs import Desktop, a_desktop, with_a_la
 from tests.support.environment.waiting import eventually
 from tests.support.environment.world import World
 
+HERE = "version: 1\ntarget: {kind: local}\n"
+
 
 @pytest.fixture
 def desktop(world: World) -> Desktop:
     made = a_desktop(world.home / "desktop")
     world.environ |= made.environ
     world.environ["PATH"] = os.pathsep.join([str(made.folder), world.environ["PATH"]])
-    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    world.profile("here", HERE)
     return made
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[World]:
+    """The runtime ``here`` is up, with a lab."""
+    with tempfile.TemporaryDirectory(prefix="rr-open-") as home:
+        world = World(Path(home))
+        with_a_lab(world)
+        world.profile("here", HERE)
+        world.up("here")
+        yield world
+        world.end()
+
+
+@pytest.fixture
+def lab(started: World, tmp_path: Path) -> Iterator[tuple[World, Desktop]]:
+    """``started``, at a desktop of the test's own."""
+    made, before = a_desktop(tmp_path / "desktop"), dict(started.environ)
+    started.environ |= made.environ
+    started.environ["PATH"] = os.pathsep.join([str(made.folder), started.environ["PATH"]])
+    yield started, made
+    started.environ = before
 
 
 def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: World, desktop: Desktop) -> None:
@@ -45,9 +71,10 @@ def test_up_shows_colabs_page_and_copies_the_url_when_it_is_asked_to(world: Worl
     assert "error[lab-missing]" in headless.err
 
 
-def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World, desktop: Desktop) -> None:
-    with_a_lab(world)
-    token = world.up("here").partition("=")[2]
+def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(lab: tuple[World, Desktop]) -> None:
+    world, desktop = lab
+    token = world.run("url", "here").out.strip().partition("=")[2]
+    before = world.look("here")["connections"]
     done = world.run("open", "here", "--lab")
     assert done.code == 0, done.err
     address, argv, mode, page = desktop.shown()
@@ -58,16 +85,14 @@ def test_the_lab_is_reached_by_way_of_a_private_file_that_goes_away(world: World
     assert not (world.state / "here.html").exists()
     assert done.out.strip() == f"http://rr-here.localhost:{world.look('here')['local_port']}/lab"
     counted = world.look("here")["connections"]
-    assert [counted[each] for each in ("carried", "empty", "waiting")] == [1, 0, 0], "the browser's alone"
+    more = [counted[each] - before[each] for each in ("carried", "empty", "waiting")]
+    assert more == [1, 0, 0], "the browser's alone"
     assert token not in done.out + done.err
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP])
-def test_the_private_file_goes_away_when_the_command_is_ended(
-    world: World, desktop: Desktop, sign: signal.Signals
-) -> None:
-    with_a_lab(world)
-    world.up("here")
+def test_the_private_file_goes_away_when_the_command_is_ended(lab: tuple[World, Desktop], sign: signal.Signals) -> None:
+    world, desktop = lab
     (desktop.folder / "browser").write_text("#!/bin/sh\n")  # it never comes
     command = world.start("open", "here", "--lab")
     page = world.state / "here.html"
@@ -94,11 +119,9 @@ def test_without_a_desktop_up_warns_and_prints_the_url(world: World, desktop: De
     assert "Install wl-copy" in told.document["warnings"][0]["hint"]
 
 
-def test_where_nothing_can_be_shown_or_copied_the_url_is_printed_with_what_to_do(
-    world: World, desktop: Desktop
-) -> None:
-    with_a_lab(world)
-    url = world.up("here")
+def test_where_nothing_can_be_shown_or_copied_the_url_is_printed_with_what_to_do(lab: tuple[World, Desktop]) -> None:
+    world, _ = lab
+    url = world.run("url", "here").out.strip()
     for variable in ("BROWSER", "DISPLAY"):
         del world.environ[variable]
     for command, code, printed, next_ in (
@@ -116,7 +139,8 @@ def test_where_nothing_can_be_shown_or_copied_the_url_is_printed_with_what_to_do
         assert (told.code, told.document["url"], told.error["code"]) == (1, printed, code)
 
 
-def test_what_fails_afterwards_leaves_the_runtime_up_and_is_told(world: World, desktop: Desktop) -> None:
+def test_what_fails_afterwards_leaves_the_runtime_up_and_is_told(lab: tuple[World, Desktop]) -> None:
+    world, desktop = lab
     del world.environ["DISPLAY"]  # else another browser would be tried
     (desktop.folder / "browser").write_text("#!/bin/sh\nexit 1\n")
     done = world.run("up", "here", "--open")

@@ -20,6 +20,8 @@ T = TypeVar("T")
 COMMAND = (sys.executable, "-m", "remote_runtime")
 REPOSITORY = Path(__file__).resolve().parents[3]
 WITHIN_S = 90.0
+# Of who runs the tests: clouds, agent, folders.
+PERSONAL = ("CLOUDSDK_", "GOOGLE_", "GCE_", "JUPYTER", "REMOTE_RUNTIME_", "XDG_", "SSH_")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class World:
         self.profiles = home / "profiles"
         self.profiles.mkdir()
         self.environ: dict[str, str] = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith(PERSONAL)},
             "HOME": str(home),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "REMOTE_RUNTIME_STATE_DIR": str(self.state),
