@@ -1,7 +1,7 @@
 """Creates the planned instance in the first zone that takes it. All zones are tried in one process.
 
 A failed zone is left without an instance before the next one is tried. Two clients that create one name at once end
-with one instance: in the same zone the second request is refused (409), and in two zones the younger instance is
+with one instance: in the same zone the second request is refused (409), and of two zones the instance that ran later is
 deleted by the client that made it.
 """
 
@@ -21,11 +21,10 @@ from ...core.creation import (
     CreationPlan,
     PlannedZone,
     ZoneAttempt,
-    attempt_lines,
     region_of,
 )
 from ...core.deadline import Deadline
-from ...core.errors import CloudError, RemoteRuntimeError
+from ...core.errors import CloudError
 from ...core.model import CreationResult, Instance
 from ..client.api import Api, open_api
 from ..client.error_mapping import AlreadyExists, InvalidRequest, NotFound
@@ -87,8 +86,13 @@ class Creation:
     _waited_s: float = 0.0
 
     def run(self) -> Instance:
-        if existing := self._named_so():
-            return self._use(_oldest(existing))
+        while existing := self._named_so():
+            try:
+                return self._use(_oldest(existing))
+            except CloudError as error:
+                if error.code != "instance-not-found":
+                    raise
+                self.resource = None  # another client's creation failed meanwhile
         for number, zone in enumerate(self.plan.zones):
             if reason := self._why_not(zone):
                 self._note(reason)
@@ -100,7 +104,8 @@ class Creation:
                 return instance
             if self.attempts[-1].remains:
                 break  # else there would be two
-        raise self._failure()
+        kind = self.plan.settings.machine_type
+        raise failures.whole_error(self.plan.instance, kind, self._errors, self.attempts)
 
     def _named_so(self) -> list[compute_v1.Instance]:
         """The instances that another client, or an earlier `up`, may have made of the same plan."""
@@ -133,7 +138,7 @@ class Creation:
         try:
             operation = self._insert(zone)
         except AlreadyExists:
-            return self._use(search.get(self.api, self.plan.instance, zone))
+            return self._use_existing(zone)
         except CloudError as error:
             failure = failures.from_error(error, zone)
             if failure is None:
@@ -148,6 +153,16 @@ class Creation:
             self._fail(failed, zone, is_made=True)
             return None
         return self._started(zone, resource)
+
+    def _use_existing(self, zone: str) -> Instance | None:
+        """None if the instance of another client has vanished meanwhile: its creation failed."""
+        try:
+            return self._use(search.get(self.api, self.plan.instance, zone))
+        except CloudError as error:
+            if error.code != "instance-not-found":
+                raise
+            self._fail(failures.ZoneFailure("failed", "another client's VM was deleted meanwhile", error), zone)
+            return None
 
     def _started(self, zone: str, resource: CloudResource) -> Instance | None:
         """Compute Engine has created it: waits until it runs and can be verified. None if it stopped meanwhile."""
@@ -174,13 +189,13 @@ class Creation:
         return failures.ZoneFailure("preempted" if is_spot else "failed", why, error)
 
     def _older_one(self, mine: compute_v1.Instance) -> compute_v1.Instance | None:
-        """An instance of this name that another client created in another zone before."""
+        """An instance of this name that another client created in another zone, and that ran before."""
         found = [raw for raw in self._named_so() if CREATED_BY_LABEL in raw.labels]
         older = [raw for raw in found if raw.id != mine.id and search.age_key(raw) < search.age_key(mine)]
         return _oldest(older) if older else None
 
     def _use_other(self, first: compute_v1.Instance, zone: str) -> Instance:
-        """The younger instance, in ``zone``, is deleted by its maker."""
+        """The instance that ran later, in ``zone``, is deleted by its maker."""
         other_zone = last_segment(first.zone)
         self.api.progress(f"Another client created {self.plan.instance} in {other_zone} first; using that one")
         remains = not self._delete(zone)
@@ -190,13 +205,16 @@ class Creation:
     def _use(self, raw: compute_v1.Instance) -> Instance:
         """An instance that exists: of an earlier `up` of this client, or of another one."""
         zone, poller = last_segment(raw.zone), self._poller(raw)
-        if raw.labels.get(CREATED_BY_LABEL) == self.plan.client_id:
+        is_own = raw.labels.get(CREATED_BY_LABEL) == self.plan.client_id
+        if is_own:
             self.resource = self._announce(zone)
+        power.ensure_running(poller, may_start="always", before_start=lambda instance: None)
+        instance = ready_instance(self.api, poller, self.options, was_running=True, started_from=None)
+        if is_own:
             self.attempts.append(ZoneAttempt(zone, "created", "by an earlier `up`"))
         else:
             self._note(ZoneAttempt(zone, "used"))
-        power.ensure_running(poller, may_start="always", before_start=lambda instance: None)
-        return ready_instance(self.api, poller, self.options, was_running=True, started_from=None)
+        return instance
 
     def _insert(self, zone: str) -> compute_v1.Operation:
         """A repeated request, after a lost answer, has no second effect. Raises ``AlreadyExists``, ``CloudError``."""
@@ -250,20 +268,6 @@ class Creation:
         if attempt.result != "used":
             self.api.progress(f"{attempt.zone}: {attempt.text}")
         self.after_zone(attempt)
-
-    def _failure(self) -> RemoteRuntimeError:
-        """The error of all zones together: with one error of its kind, a missing capacity first."""
-        codes = ("no-capacity", "quota-exceeded", "instance-not-created")
-        ranked = sorted(self._errors, key=lambda error: codes.index(error.code) if error.code in codes else len(codes))
-        first = ranked[0] if ranked else CloudError("instance-not-created", "No zone was tried")
-        name, tried = self.plan.instance, len(self._errors)
-        what = f"Can't create {name}"
-        if first.code == "no-capacity":
-            zones = f"{tried} zone{'' if tried == 1 else 's'}"
-            what = f"No capacity for {name} ({self.plan.settings.machine_type}) in {zones}"
-        elif first.code == "quota-exceeded":
-            what = f"Quota exceeded: can't create {name}"
-        return CloudError(first.code, what, "\n".join(attempt_lines(self.attempts)), first.hint)
 
     def _wait_s(self) -> float:
         return max(0.0, self.plan.settings.capacity_wait_s - self._waited_s)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from ...core.creation import region_of
+from ...core.creation import ZoneAttempt, attempt_lines, region_of
 from ...core.errors import CloudError
 from ...core.fast_dataclass import fast_dataclass
 from ...core.sanitize import clean_line
@@ -67,6 +67,23 @@ def from_operation(operation: compute_v1.Operation, zone: str, name: str, projec
         raise error_info.permission_denied_error(error_info.parse_error(why), doing, project)
     error = CloudError("instance-not-created", f"Can't {doing}", why)
     return ZoneFailure("no-machine-type" if _NO_MACHINE_TYPE.search(message) else "failed", _short(why), error)
+
+
+def whole_error(
+    name: str, machine_type: str, errors: Sequence[CloudError], attempts: Sequence[ZoneAttempt]
+) -> CloudError:
+    """The error of all zones together, with a line for each. A missing capacity is its reason before others."""
+    codes = ("no-capacity", "quota-exceeded", "instance-not-created")
+    ranked = sorted(errors, key=lambda error: codes.index(error.code) if error.code in codes else len(codes))
+    first = ranked[0] if ranked else CloudError("instance-not-created", "No zone was tried")
+    what = f"Can't create {name}"
+    if first.code == "no-capacity":
+        zones = f"{len(errors)} zone{'' if len(errors) == 1 else 's'}"
+        what = f"No capacity for {name} ({machine_type}) in {zones}"
+    elif first.code == "quota-exceeded":
+        what = f"Quota exceeded: can't create {name}"
+    code = first.code if first.code in codes else "instance-not-created"
+    return CloudError(code, what, "\n".join(attempt_lines(attempts)), first.hint)
 
 
 def _scope_of_details(errors: Iterable[compute_v1.Errors], zone: str, why: str) -> str:

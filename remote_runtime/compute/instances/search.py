@@ -42,8 +42,8 @@ def find_one(api: Api, target: GceTarget, zone: SourcedValue | None) -> compute_
     """The one instance that ``target`` describes in ``api.project``.
 
     Only the profile's zone is searched; a zone from elsewhere is searched first. An instance that `up` created is found
-    in any zone, and the oldest of several; one that `up` moved is found by the zone that it came from. Raises
-    ``CloudError``: ``instance-not-found`` with similar names, or ``instance-ambiguous`` with all matches.
+    in any zone, and of several the one that ran first; one that `up` moved is found by the zone that it came from.
+    Raises ``CloudError``: ``instance-not-found`` with similar names, or ``instance-ambiguous`` with all matches.
     """
     strict = zone is not None and target.zone is not None
     if target.instance and zone is not None:
@@ -110,10 +110,11 @@ def _checked(api: Api, raw: compute_v1.Instance) -> compute_v1.Instance:
     return raw
 
 
-def age_key(raw: compute_v1.Instance) -> tuple[float, int]:
-    """The oldest instance comes first, for every client."""
-    created_at = parse_time(raw.creation_timestamp)
-    return created_at.timestamp() if created_at else 0.0, int(raw.id)
+def age_key(raw: compute_v1.Instance) -> tuple[bool, float, int]:
+    """The instance that ran first comes first, for every client. One that does not run yet may never: it comes last."""
+    started_at = parse_time(raw.last_start_timestamp) if raw.status == "RUNNING" else None
+    moment = started_at or parse_time(raw.creation_timestamp)
+    return started_at is None, moment.timestamp() if moment else 0.0, int(raw.id)
 
 
 def get(api: Api, name: str, zone: str) -> compute_v1.Instance:

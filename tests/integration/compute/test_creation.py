@@ -234,6 +234,26 @@ def test_two_clients_with_one_name_end_with_one_instance(emulator: FaultyEmulato
         assert emulator.cloud.instances == []
 
 
+def test_another_clients_creation_that_fails_meanwhile_is_no_reason_to_fail() -> None:
+    """This client waits for it, and creates its own when it has vanished."""
+    with FaultyEmulator([], project_metadata={"demo": {}}, delays=replace(QUICK, insert_s=1.0)) as emulator:
+        emulator.cloud.exhausted = {"us-central1-a": "STOCKOUT"}
+        other = Creation(emulator)
+        thread = threading.Thread(target=_ignoring_failure, args=[other])
+        thread.start()
+        with emulator.cloud.changed:
+            assert emulator.cloud.changed.wait_for(lambda: emulator.cloud.instances, 10)
+        result = Creation(emulator).run(plan_of("us-central1-b", client_id="c2"))
+        thread.join()
+        assert [(each.zone, each.result) for each in result.attempts] == [("us-central1-b", "created")]
+        assert places(emulator) == ["us-central1-b"]
+
+
+def _ignoring_failure(creation: Creation) -> None:
+    with pytest.raises(CloudError):
+        creation.run(plan_of("us-central1-a", client_id="other"))
+
+
 def test_an_instance_that_exists_is_used_whoever_made_it() -> None:
     vm = Vm("my-l4", zone="us-central1-b", status="RUNNING", external=False)
     with FaultyEmulator([vm], delays=QUICK) as emulator:

@@ -73,6 +73,7 @@ class Creation:
 
     def _before_insert(self, resource: CloudResource) -> None:
         is_known = any(each.zone == resource.zone for each in self.intents)
-        is_made = any(each.vm.zone == resource.zone for each in self.emulator.cloud.instances)
+        own = [each.vm for each in self.emulator.cloud.instances if resource.created_by in each.vm.labels.values()]
+        is_made = any(vm.zone == resource.zone for vm in own)
         assert is_known or not is_made, "told too late"
         self.intents.append(resource)
