@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from google.cloud import compute_v1
 
 BY_PROFILE = "the profile's order"
+# For the price list, some seconds on a slow link, from the start of the plan.
+PRICE_WITHIN_S = 10.0
 
 
 def plan_creation(
@@ -41,9 +43,11 @@ def plan_creation(
     environ: Mapping[str, str],
     first_zone: str = "",
     needs_internet: bool = True,
+    price_within_s: float = PRICE_WITHIN_S,
 ) -> CreationPlan:
     """What ``target.create`` means now. ``first_zone``: is tried first, as an earlier creation had asked for it there.
-    ``needs_internet``: `up` installs Jupyter unless the image has it.
+    ``needs_internet``: `up` installs Jupyter unless the image has it. ``price_within_s``: how long the plan waits for
+    the price list, without which it has no price.
 
     Raises ``CloudError``: ``instance-not-created`` for an image, a zone or a network that does not exist, and where an
     instance of this name exists in a zone that the profile does not allow; ``no-egress``, ``firewall-blocked`` and
@@ -56,7 +60,7 @@ def plan_creation(
     api.timeout_hint = TIMEOUT_HINT
     api.project = gcloud_config.project(target.project, environ, api.identity.project).value
     progress(f"Planning {name} in project {api.project}")
-    prices = PricesBeside(environ, deadline)
+    prices = PricesBeside(environ, deadline, progress=progress, within_s=price_within_s)
     _check_name_is_free(api, target)
     plan, findings = _examined(api, target, client_id, prices, first_zone=first_zone, needs_internet=needs_internet)
     raise_first_failure(findings)
@@ -75,7 +79,7 @@ def check_creation(
     what the profile names and does not exist."""
     api = open_api(environ, progress=progress, deadline=deadline)
     api.project = gcloud_config.project(target.project, environ, api.identity.project).value
-    prices = PricesBeside(environ, deadline)
+    prices = PricesBeside(environ, deadline, progress=progress, within_s=PRICE_WITHIN_S)
     return CreationCheck(*_examined(api, target, "", prices, needs_internet=needs_internet))
 
 
