@@ -19,7 +19,7 @@ from .up import exclusive
 
 LIST_TIMEOUT_S = 60.0
 DELETE_TIMEOUT_S = 420.0
-KINDS = ("instance", "disk", "snapshot")  # in the order in which they are deleted
+KINDS = ("instance", "disk", "snapshot")
 
 
 @fast_dataclass(frozen=True)
@@ -105,13 +105,12 @@ def counted(found: Sequence[FoundResource]) -> str:
 
 
 def delete_orphans(owner: str, found: Sequence[FoundResource], context: CommandContext) -> dict[str, Any]:
-    """Deletes those of ``found`` that have the label of ``owner`` and still belong to no runtime here, instances first:
+    """Deletes those of ``found`` that have the label of ``owner`` and still belong to no runtime here:
     ``{"deleted": [RESOURCE with "result"]}``. Raises ``CloudError``, ``LocalError`` ``busy``."""
     deadline = context.deadline(DELETE_TIMEOUT_S)
     with exclusive(owner, deadline, context):  # no `up` of this name takes one over meanwhile
         again = _with_owners([each.resource for each in found], context.state)
         own = [each for each in again if each.is_orphan and each.owner == owner]
-        own.sort(key=lambda each: KINDS.index(each.resource.kind))
         if own:
             context.view.step(owner, f"Deleting {counted(own)}", f"Deleted {counted(own)}")
         results = _delete([each.resource for each in own], owner, context, deadline)

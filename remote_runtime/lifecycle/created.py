@@ -100,11 +100,9 @@ class CreatedResources:
         self._context.record(instance=self.old)
 
     def _delete(self, resources: Sequence[CloudResource]) -> None:
-        """Instances first: they use their disks."""
         context = self._context
-        ordered = sorted(resources, key=lambda each: ("instance", "disk", "snapshot").index(each.kind))
         context.target.delete_resources(
-            ordered, context.client_id, progress=context.progress, deadline=Deadline(ROLLBACK_S)
+            resources, context.client_id, progress=context.progress, deadline=Deadline(ROLLBACK_S)
         )
         self._save([each for each in self._made if each not in resources])
 

@@ -90,7 +90,10 @@ class InstanceEnd:
         if instance is not None and instance.kind == "demo":
             return "GONE"
         if self.undoes_creation:
-            return self._delete(self.runtime.resources)
+            undone, made = self._delete(self.runtime.resources), self.runtime.resources
+            if instance is None or any(each.kind == "instance" and each.zone == instance.zone for each in made):
+                return undone
+            action = None  # a VM that was to move: it stays as it was
         if instance is None or instance.kind != "gce":
             return None
         if action == "delete":
@@ -150,7 +153,8 @@ class InstanceEnd:
         return (own, *others)
 
     def _delete(self, resources: Sequence[CloudResource]) -> str:
-        name, deadline = resources[0].name, Deadline(max(MIN_INSTANCE_S, self.target.profile.timeouts.instance_s))
+        main = next((each for each in resources if each.kind == "instance"), resources[0])
+        name, deadline = main.name, Deadline(max(MIN_INSTANCE_S, self.target.profile.timeouts.instance_s))
         self.progress.step(f"Deleting {name}", f"Deleted {name}")
 
         def delete() -> Sequence[str]:
@@ -164,7 +168,7 @@ class InstanceEnd:
         if "foreign" in ends:
             self.notes.append(f"{name} was not deleted: this runtime did not create it")
             return UNKNOWN
-        return "GONE" if ends[0] == "gone" else "DELETED"
+        return "GONE" if ends[resources.index(main)] == "gone" else "DELETED"
 
 
 def require_own(instance: Instance, client_id: str) -> None:

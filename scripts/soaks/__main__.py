@@ -14,6 +14,7 @@ NAMES = (
     "bodies",
     "cuts",
     "hostile",
+    "killed-creations",
     "killed-ups",
     "silent-clients",
     "outputs",

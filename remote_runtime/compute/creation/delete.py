@@ -38,19 +38,20 @@ def delete_resources(
 ) -> tuple[Deletion, ...]:
     """What became of each: ``gone`` did not exist, ``foreign`` does not have the label of this client and stays.
 
-    All are tried; then the first ``CloudError`` or ``DeadlinePassed`` is raised.
+    Instances are deleted first, as they use their disks. All are tried; then the first ``CloudError`` or
+    ``DeadlinePassed`` is raised.
     """
-    ends: list[Deletion] = []
+    given, ends = list(resources), dict[CloudResource, Deletion]()
     failure: RemoteRuntimeError | None = None
-    for resource in resources:
+    for resource in sorted(given, key=lambda each: ("instance", "disk", "snapshot").index(each.kind)):
         api = open_api(environ, progress=progress, deadline=deadline, project=resource.project)
         try:
-            ends.append(delete_resource(api, resource, client_id))
+            ends[resource] = delete_resource(api, resource, client_id)
         except CloudError as error:
             failure = failure or error
     if failure is not None:
         raise failure
-    return tuple(ends)
+    return tuple(ends[each] for each in given)
 
 
 def delete_instance(api: Api, name: str, zone: str, client_id: str, *, settle_s: float = 0.0) -> Deletion:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from remote_runtime.demo.gcp_api.values import Delays
 from tests.support.clients.page import Page
 from tests.support.environment.moving import existing
 from tests.support.environment.waiting import eventually
 from tests.support.environment.world import World
+from tests.support.faults.killed_keeper import KilledUp
 from tests.support.machines.new_vm import ZONES, stopped_vm
 
 OLD = {("instance", "my-vm", ZONES[0]), ("disk", "my-vm", ZONES[0]), ("disk", "data", ZONES[0])}
@@ -80,3 +83,20 @@ def test_a_move_whose_vm_is_not_reached_leaves_the_old_one_as_it_was(world: Worl
         assert existing(project.emulator) == OLD
         assert project.emulator.cloud.instances[0].status == "TERMINATED"
         assert not (world.state / "my-vm.json").exists()
+
+
+@pytest.mark.parametrize(("made", "then"), [("snapshot", "down"), ("instance", "up")])
+def test_a_keeper_that_is_killed_while_it_moves_leaves_what_the_next_command_finds(
+    world: World, made: str, then: str
+) -> None:
+    """``scripts/soak killed-creations`` does the same at random moments."""
+    with stopped_vm(world, delays=Delays(disk_s=1.0, insert_s=2.0)) as project:
+        up = KilledUp(world, project, "my-vm", ("--move", "--yes"))
+        up.kill_when(lambda: any(kind == made for kind, *_ in up.present()))
+        assert up.present() != set()
+        assert up.unknown() == set()
+        if then == "up":
+            world.up("my-vm")  # the half-made VM, without the option
+            assert up.present() == NEW
+            assert world.look("my-vm")["instance"]["zone"] == ZONES[1]
+        assert up.take_down() == ({("disk", "data", ZONES[1])} if then == "up" else set())

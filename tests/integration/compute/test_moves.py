@@ -134,6 +134,8 @@ def test_each_zone_without_capacity_is_left_empty(emulator: FaultyEmulator, form
     assert {zone for _, _, zone in existing(emulator)} == {"us-central1-a", "europe-west4-b"}
     interface = instance_in(emulator, "europe-west4-b").as_json()["networkInterfaces"][0]
     assert interface["subnetwork"].endswith("/regions/europe-west4/subnetworks/default")
+    move.delete()  # the disks are named before the instance that uses them
+    assert {zone for _, _, zone in existing(emulator)} == {"us-central1-a"}
 
 
 @pytest.mark.parametrize("zones", [(), (NEW_ZONE,)])

@@ -395,6 +395,17 @@ def test_what_an_unfinished_up_created_is_deleted_without_a_question() -> None:
         assert "delete instance my-vm in us-central1-a" in scene.did
 
 
+@pytest.mark.parametrize("asked", [None, "delete"])
+def test_the_vm_that_an_unfinished_up_was_to_move_stays(asked: Literal["delete"] | None) -> None:
+    old = replace(OWN, status="TERMINATED", started_from="TERMINATED")
+    made = (replace(MADE, kind="snapshot", zone=""), replace(MADE, zone="us-central1-b"))
+    scene = Scene(replace(UP, instance=old, server=None, unfinished=True, resources=made))
+    scene.cloud.status, scene.cloud.deletion = "TERMINATED", ("deleted", "gone")
+    assert scene.down(instance=asked).instance == "TERMINATED"
+    (deleted,) = [event for event in scene.did if event.startswith("delete")]
+    assert deleted == "delete snapshot my-vm in , instance my-vm in us-central1-b"
+
+
 def test_a_deletion_that_fails_remains_and_says_so() -> None:
     scene = of(OWN)
     scene.cloud.deletion = CloudError("cloud-unreachable", "Can't reach the API", "offline")
