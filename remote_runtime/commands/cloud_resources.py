@@ -24,8 +24,9 @@ KINDS = ("instance", "disk", "snapshot")
 
 @fast_dataclass(frozen=True)
 class FoundResource:
-    """``runtime``: the one here that it belongs to. ``owner``: the name here whose label it has, also of a runtime that
-    is down; empty for another computer's. ``in_use_by``: an instance that remains and uses the disk."""
+    """``runtime``: the one here that it belongs to, also while that is down and its profile names the VM. ``owner``:
+    the name here whose label it has, also of a runtime that is down; empty for another computer's. ``in_use_by``: an
+    instance that remains and uses the disk."""
 
     resource: CloudResource
     runtime: str = ""
@@ -61,14 +62,19 @@ def projects_of(references: Iterable[str], context: CommandContext) -> tuple[str
 def own_projects(context: CommandContext) -> tuple[str, ...]:
     """Those of the usable profiles, and those in which a runtime here has resources. Packaged profiles are templates;
     profiles in ``./profiles`` may be anybody's."""
-    found = [each for each in profiles.list_profiles(context.environ) if each.problem is None and not each.shadowed]
-    paths = [str(each.path) for each in found if each.origin not in ("packaged", "directory")]
+    paths = _profile_paths(context, without=("packaged", "directory")).values()
     of_runtimes: list[str | None] = []
     for runtime in _runtimes(context.state):
         if runtime.target.get("kind") == "gce":
             of_runtimes += [each.project for each in runtime.resources]
             of_runtimes += [runtime.instance.project] if runtime.instance is not None else []
     return tuple(dict.fromkeys([*projects_of(paths, context), *filter(None, of_runtimes)]))
+
+
+def _profile_paths(context: CommandContext, *, without: Sequence[str]) -> dict[str, str]:
+    """Of the usable profiles, by name. ``without``: origins."""
+    found = [each for each in profiles.list_profiles(context.environ) if each.problem is None and not each.shadowed]
+    return {each.name: str(each.path) for each in found if each.origin not in without}
 
 
 def list_resources(project: str, context: CommandContext) -> tuple[FoundResource, ...]:
@@ -81,7 +87,7 @@ def list_resources(project: str, context: CommandContext) -> tuple[FoundResource
     progress = context.progress(shown)
     found = compute.find_by_label(project or None, progress=progress, deadline=deadline, environ=context.environ)
     context.view.done(shown)
-    return _with_owners(found, context.state)
+    return _with_owners(found, context)
 
 
 def confirm_orphans(found: Sequence[FoundResource], lines: Sequence[str], context: CommandContext) -> dict[str, Any]:
@@ -109,7 +115,7 @@ def delete_orphans(owner: str, found: Sequence[FoundResource], context: CommandC
     ``{"deleted": [RESOURCE with "result"]}``. Raises ``CloudError``, ``LocalError`` ``busy``."""
     deadline = context.deadline(DELETE_TIMEOUT_S)
     with exclusive(owner, deadline, context):  # no `up` of this name takes one over meanwhile
-        again = _with_owners([each.resource for each in found], context.state)
+        again = _with_owners([each.resource for each in found], context)
         own = [each for each in again if each.is_orphan and each.owner == owner]
         if own:
             context.view.step(owner, f"Deleting {counted(own)}", f"Deleted {counted(own)}")
@@ -133,21 +139,33 @@ def _delete(
     return results
 
 
-def _with_owners(found: Iterable[CloudResource], state: store.StateDir) -> tuple[FoundResource, ...]:
+def _with_owners(found: Iterable[CloudResource], context: CommandContext) -> tuple[FoundResource, ...]:
+    state = context.state
     resources, runtimes = list(found), _runtimes(state)
     owners = {store.load_last_run(state, name).client_id: name for name in store.list_last_runs(state)}
     owners |= {runtime.client_id: runtime.name for runtime in runtimes}
     used = {key: runtime.name for runtime in runtimes for key in _keys_of(runtime)}
+    named = _named_instances(set(owners.values()), context)
 
     def owned(each: CloudResource, in_use_by: str = "") -> FoundResource:
-        runtime = used.get(_key(each), "") or used.get(("instance", each.attached_to, each.project, each.zone), "")
-        return FoundResource(each, runtime, owners.get(each.created_by, ""), in_use_by)
+        owner, instance = owners.get(each.created_by, ""), each.name if each.kind == "instance" else each.attached_to
+        runtime = used.get(_key(each), "") or used.get(("instance", instance, each.project, each.zone), "")
+        return FoundResource(each, runtime or (owner if named.get(owner) == instance else ""), owner, in_use_by)
 
     first = [owned(each) for each in resources]
     orphans = {(each.resource.name, each.resource.zone) for each in first if each.is_orphan and _is_instance(each)}
     return tuple(
         owned(each, "" if (each.attached_to, each.zone) in orphans else each.attached_to) for each in resources
     )
+
+
+def _named_instances(names: set[str], context: CommandContext) -> dict[str, str]:
+    """The instances that the profiles ``names`` mean: a VM that `down` has stopped is the next `up`'s."""
+    paths = _profile_paths(context, without=("packaged",)).items()
+    targets = {name: load_profile(path, context).target for name, path in paths if name in names}
+    return {
+        name: target.instance for name, target in targets.items() if isinstance(target, GceTarget) and target.instance
+    }
 
 
 def _is_instance(found: FoundResource) -> bool:

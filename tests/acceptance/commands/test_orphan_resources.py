@@ -79,6 +79,10 @@ def test_what_bears_this_clients_label_and_belongs_to_no_runtime_here_is_listed_
         ]  # fmt: skip
         assert existing(project.emulator) == KEPT
         (state.path / "new.json").unlink()
+        save_last_run(state, "new", LastRun("bbbb2222"))  # as after a `down` that stopped the VM
+        kept = world.run("down", "--orphan-resources", "--yes", "--json")
+        assert kept.document["orphan_resources"] == [], "its profile names it"
+        assert existing(project.emulator) == KEPT
 
 
 STATE_FILE = f"""{{"schema": 1, "runtime": {{
