@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("profile", nargs=-1, shell_complete=runtime_names)
-@click.option("--all-machines", is_flag=True, help="Also list orphaned servers, VMs, disks.")
+@click.option("--all-machines", is_flag=True, help="Also list orphaned servers and VMs.")
 @click.option("--watch", is_flag=True, help="Refresh live with graphs; q quits.")
 @common
 def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: OutputOptions) -> int:

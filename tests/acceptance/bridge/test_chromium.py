@@ -94,12 +94,9 @@ def cut_again_and_again(box: Sshd) -> Iterator[list[int]]:
         thread.join()
 
 
-@pytest.mark.parametrize(
-    ("transport", "colab", "is_cut"),
-    [("bridge", COLAB, True), ("direct", "https://colab.google.com", True), ("direct", COLAB, False)],
-)
-def test_colabs_page_runs_cells_and_moves_files_through_the_ssh_tunnel(
-    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str, colab: str, is_cut: bool
+@pytest.mark.parametrize(("transport", "colab"), [("bridge", COLAB), ("direct", "https://colab.google.com")])
+def test_colabs_page_runs_cells_and_moves_files_while_the_ssh_connection_is_cut(
+    world: World, box: Sshd, chromium: Chromium, screenshots: Path, transport: str, colab: str
 ) -> None:
     url = world.up("gpu")
     ready = world.look("gpu")
@@ -108,14 +105,12 @@ def test_colabs_page_runs_cells_and_moves_files_through_the_ssh_tunnel(
     chromium.permit(colab, PERMISSIONS, "granted")
 
     tab = chromium.open(colab + "/")
-    with ExitStack() as stack:
-        cuts = stack.enter_context(cut_again_and_again(box)) if is_cut else []
+    with cut_again_and_again(box) as cuts:
         found = connect(tab, url, transport)
     tab.screenshot(screenshots / f"{transport}.png")
 
     assert "failure" not in found, found
-    assert any(cuts) is is_cut
-    assert world.look("gpu")["reconnects"] == 0 or is_cut
+    assert any(cuts)
     assert "python3" in found["Kernelspecs"]
     assert found["print(6*7)"] == "42"
     assert found["Interrupt"] == "KeyboardInterrupt"
