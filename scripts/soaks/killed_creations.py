@@ -19,14 +19,18 @@ from tests.support.machines.new_vm import EmptyProject, empty_project, stopped_v
 SLOW = Delays(insert_s=1.5, disk_s=0.7, delete_s=0.3)
 
 
+KINDS = ("creation", "move")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/soak killed-creations", description=__doc__)
     parser.add_argument("--number", type=int, default=20, help="of moments, for creations and for moves each")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", choices=KINDS, help="one of the two")
     given = parser.parse_args(arguments)
     chance = random.Random(given.seed)  # noqa: S311  # not a secret
     failures = 0
-    for kind in ("creation", "move"):
+    for kind in [given.only] if given.only else KINDS:
         ends: Counter[str] = Counter()
         for number in range(given.number):
             then = ("down", "up")[number % 2]
