@@ -152,22 +152,22 @@ class Target(ABC):
 
     def create(self, plan: CreationPlan, options: CreateOptions) -> CreationResult:
         """Create the machine in the first zone that has capacity. Raises ``CloudError``, ``DeadlinePassed``."""
-        raise NotImplementedError(f"{type(self).__name__} creates nothing")
+        raise ValueError("expected a target that has planned a creation")
 
     def plan_move(
         self, client_id: str, *, delete_old: bool, quota: str, progress: Progress, deadline: Deadline
     ) -> MovePlan:
         """Where the machine, which does not run, can move. ``delete_old``: it is to be deleted afterwards. ``quota``:
         why it cannot start, if that is a quota. Raises ``CloudError``."""
-        raise NotImplementedError(f"{type(self).__name__} moves nothing")
+        raise ValueError("expected a Compute Engine instance")
 
     def move(self, plan: MovePlan, options: CreateOptions) -> CreationResult:
         """Create the same machine, with its disks, in another zone. Raises as ``create``."""
-        raise NotImplementedError(f"{type(self).__name__} moves nothing")
+        raise ValueError("expected a Compute Engine instance")
 
     def delete_old(self, plan: MovePlan, *, progress: Progress, deadline: Deadline) -> Sequence[str]:
         """Delete the machine that has moved; the names of its disks that stay. Raises ``CloudError``."""
-        raise NotImplementedError(f"{type(self).__name__} moves nothing")
+        raise ValueError("expected a Compute Engine instance")
 
     def delete_resources(
         self, resources: Sequence[CloudResource], client_id: str, *, progress: Progress, deadline: Deadline
