@@ -18,6 +18,7 @@ from ..lifecycle.resources import Resources
 from ..lifecycle.take_down import TakeDownOptions, ends_kernels
 from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
+from .machine_access import connect_to_machine, run_on_machine
 from .monitor import LoadSampler
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord, now
@@ -28,6 +29,7 @@ WAIT_S = 3600.0  # for a message; the end of the connection ends it too
 STATUS_TIMEOUT_S = 3.0
 SERVER_LOG_TIMEOUT_S = 15.0
 OVERRIDE_KEYS = ("port", "extra")
+MACHINE_ACCESS = {"run": run_on_machine, "connect": connect_to_machine}
 
 
 class ServedKeeper(Protocol):
@@ -66,6 +68,8 @@ class ControlServer:
             channel.send({"event": "expected"})
         elif op == "server-log":
             channel.send(self._server_log_reply(message))
+        elif op in MACHINE_ACCESS:
+            MACHINE_ACCESS[op](self.keeper.resources.session, self.keeper.record.runtime.name, channel, message)
         elif op == "up":
             self._handle_up(channel, message)
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import queue
 import socket
 from collections.abc import Callable
-from typing import Literal
 
 import paramiko
 
 from ..core.callbacks import RunCommand
-from ..core.deadline import Deadline, wait_until
+from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
 from ..core.model import format_address
 from ..core.sanitize import clean_line
 from ..tunnel.identity import ServerIdentity
-from ..tunnel.protocols import ConnectionHandler
+from ..tunnel.single_connection import forward_over, open_socket, relay_in_background
 from .command import run_command
 from .connect_request import ConnectRequest
 from .files.known_hosts import HostKey
@@ -196,22 +194,24 @@ class Session:
             return channel
         with contextlib.suppress(RemoteRuntimeError):  # a jump host that runs no command is slower
             self.enable_nodelay(deadline.within(deadline.remaining_s() / 2))
-        return self._open_socket(host, port, deadline)
+        return open_socket(self.forward_socket, host, port, within_s=deadline.remaining_s())
 
-    def _open_socket(self, host: str, port: int, deadline: Deadline) -> socket.socket:
-        pool = self.local_channel_pool(host, port, identity=None)
-        handler = _HopHandler()
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        pool.forward(theirs, handler)
+    def forward_socket(self, sock: socket.socket, host: str, port: int, *, within_s: float) -> None:
+        """Connect ``sock`` to ``host``:``port`` of the machine (see ``dial``), over a channel of its own. The socket is
+        this session's from now on, also if that fails. Raises as ``dial``, and ``DeadlinePassed``."""
+        if not self.is_fast:
+            try:
+                stream = self.dial(host, port, within_s=within_s)
+            except BaseException:
+                sock.close()
+                raise
+            relay_in_background(sock, stream, lambda: self.closed)
+            return
+        pool = self.local_channel_pool(host, port, identity=None, open_timeout_s=within_s)
         try:
-            error = wait_until(handler.result, deadline, every_s=0.0, what=f"opening {host}:{port}")
-            if isinstance(error, RemoteRuntimeError):
-                raise error
-        except BaseException:
-            ours.close()
-            raise
-        return ours
+            forward_over(pool, sock, Deadline(within_s + _TICK_S), f"opening {format_address(host, port)}")
+        finally:
+            pool.drain()
 
     def shell(self, command: str | None) -> int:
         """An interactive shell on this process's terminal, or ``command`` with its streams; the exit status.
@@ -221,26 +221,6 @@ class Session:
         from .shell import run_shell
 
         return run_shell(self._transport, command, Deadline(self._timeout_s))
-
-
-class _HopHandler(ConnectionHandler):
-    """Waits for the channel of a jump connection."""
-
-    def __init__(self) -> None:
-        self._results: queue.SimpleQueue[RemoteRuntimeError | Literal[True]] = queue.SimpleQueue()
-
-    def result(self) -> RemoteRuntimeError | Literal[True] | None:
-        try:
-            return self._results.get(timeout=_TICK_S)
-        except queue.Empty:
-            return None
-
-    def on_opened(self) -> None:
-        self._results.put(True)
-
-    def on_refused(self, sock: socket.socket, error: RemoteRuntimeError) -> None:
-        sock.close()
-        self._results.put(error)
 
 
 def _channel_type(port: int) -> str:

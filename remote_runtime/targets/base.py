@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -45,6 +46,7 @@ class TargetSession(Protocol):
         """``host-key`` and ``login`` in words, ``agent`` where it did not answer; empty for this computer."""
 
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
+    def forward_socket(self, sock: socket.socket, host: str, port: int, *, within_s: float) -> None: ...
     def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None) -> Forwarder | None: ...
     def stream_forwarder(
         self, host: str, port: int, identity: ServerIdentity, streams: ClientStreams

@@ -22,6 +22,7 @@ from ..core.profile import Profile
 from ..core.sanitize import clean
 from ..tunnel.identity import ServerIdentity
 from ..tunnel.relay import SocketStream
+from ..tunnel.single_connection import relay_in_background
 from .base import FindOptions, LoginOptions, Target
 
 if TYPE_CHECKING:
@@ -107,6 +108,15 @@ class LocalSession:
         except OSError as error:
             what = f"Can't connect to {format_address(host, port)}"
             raise HealthError("not-answering", what, error.strerror or str(error)) from error
+
+    def forward_socket(self, sock: socket.socket, host: str, port: int, *, within_s: float) -> None:
+        """See ``ssh.Session.forward_socket``."""
+        try:
+            stream = self.dial(host, port, within_s=within_s)
+        except BaseException:
+            sock.close()
+            raise
+        relay_in_background(sock, stream, lambda: self.closed)
 
     def channel_pool(self, host: str, port: int, *, identity: ServerIdentity | None) -> None:
         """None: each connection is opened when it is needed."""

@@ -19,6 +19,7 @@ from remote_runtime.core.model import Instance
 from remote_runtime.core.profile import GceTarget, Profile
 from remote_runtime.targets import FindOptions, LoginOptions, Target
 from remote_runtime.tunnel.relay import SocketStream
+from remote_runtime.tunnel.single_connection import relay_in_background
 
 PROFILE = Profile("work", Path("/work.yaml"), GceTarget(instance="my-vm"))
 VM = Instance("gce", "my-vm", "127.0.0.1", 22, "RUNNING", "42", "z", "p", "compute.42")
@@ -132,6 +133,9 @@ class FakeSession:
             return SocketStream(socket.create_connection((host, port), timeout=within_s))
         except OSError as error:
             raise SshError("ssh-refused", f"The machine does not reach {host}:{port}", str(error)) from error
+
+    def forward_socket(self, sock: socket.socket, host: str, port: int, *, within_s: float) -> None:
+        relay_in_background(sock, self.dial(host, port, within_s=within_s), lambda: self.closed)
 
     def channel_pool(self, host: str, port: int, *, identity: object) -> None:
         """Connections are dialled one by one."""
