@@ -1,4 +1,4 @@
-"""A connection to a profile's machine for the commands that use it: the keeper's if there is one, else one of their own."""
+"""A connection to a profile's machine for the commands that use it: the keeper's if there is one, else their own."""
 
 from __future__ import annotations
 
