@@ -9,7 +9,7 @@ from typing import Any
 from ..core.model import IdleWatchdog, Runtime
 from ..core.profile import IdleSettings
 from ..core.sanitize import clean_line
-from .remote_call import invalid_reply
+from ..launcher.call import invalid_reply
 
 METHODS = ("here", "service-account", "power-off", "none")
 PAST_TENSE = {"stop": "stopped", "suspend": "suspended", "end": "ended"}

@@ -1,10 +1,11 @@
 """Starts, finds and stops Jupyter on the machine; each call takes one SSH exec channel.
 
-The work is done there by ``launcher.py`` and ``remote/``; this side sends requests and checks the replies.
+The work is done there by ``remote/``; this side sends requests and checks the replies.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
@@ -21,15 +22,16 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Server
 from ..core.profile import IdleSettings, JupyterSettings
 from ..core.sanitize import clean, clean_line
+from ..launcher.call import call_launcher, invalid_reply
 from . import server_description
 from .idle_policy import describe, parse_watchdog, watchdog_request
-from .remote_call import call_launcher, invalid_reply
 
 BRIDGE_PACKAGE = "remote_runtime_bridge"
 MAX_LOG_BYTES = 131_072
 MAX_SERVERS = 100
 MAX_LABEL_CHARS = 40  # a label of a host name has at most 63
 KEY_PATTERN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_call = functools.partial(call_launcher, program="jupyter")
 
 
 @fast_dataclass(frozen=True)
@@ -132,7 +134,7 @@ def ensure(
         "boot": (Path(__file__).parent / "remote" / "run_server.py").read_text(encoding="utf-8"),
     }  # fmt: skip
     request = {"do": "ensure", "key": spec.key, "wish": launch_spec}
-    reply = call_launcher(
+    reply = _call(
         run,
         request,
         python=settings.python,
@@ -173,7 +175,7 @@ def stop(
     ``refuse_if_busy``: raise ``LocalError`` ``busy``, and change nothing, if kernels are or may be busy.
     """
     request = {"do": "stop", "key": spec.key, "spare_busy": refuse_if_busy}
-    match call_launcher(run, request, python=spec.settings.python, progress=progress or _ignore, deadline=deadline):
+    match _call(run, request, python=spec.settings.python, progress=progress or _ignore, deadline=deadline):
         case {"stopped": "stopped"}:
             return "stopped"
         case {"stopped": "gone"}:
@@ -187,7 +189,7 @@ def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool
     """Stop what the start ``spec.attempt`` made, and nothing else. Returns whether the remote-runtime directory is
     still there."""
     request = {"do": "stop", "key": spec.key, "spare_busy": False, "attempt": spec.attempt}
-    match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
+    match _call(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"stopped": "stopped" | "gone"} as reply:
             return reply.get("folder") is not False
     raise invalid_reply("expected stopped or gone")
@@ -195,7 +197,7 @@ def undo_start(run: RunCommand, spec: ServerSpec, *, deadline: Deadline) -> bool
 
 def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> tuple[RunningServer, ...]:
     """All running remote-runtime servers of the account, also those of other computers."""
-    reply = call_launcher(run, {"do": "servers"}, python=settings.python, progress=_ignore, deadline=deadline)
+    reply = _call(run, {"do": "servers"}, python=settings.python, progress=_ignore, deadline=deadline)
     running = []
     for each in reply.get("servers") or ():
         match each:
@@ -211,7 +213,7 @@ def list_servers(run: RunCommand, settings: JupyterSettings, *, deadline: Deadli
 
 def purge(run: RunCommand, settings: JupyterSettings, *, deadline: Deadline) -> PurgeResult:
     """Remove the remote-runtime directory on the machine, unless servers run there, also those of other computers."""
-    match call_launcher(run, {"do": "purge"}, python=settings.python, progress=_ignore, deadline=deadline):
+    match _call(run, {"do": "purge"}, python=settings.python, progress=_ignore, deadline=deadline):
         case {"purged": bool(done), "alive": list(alive)}:
             return PurgeResult(done, tuple(clean_line(str(key), 200) for key in alive[:100]))
     raise invalid_reply("expected the result of a purge")
@@ -226,7 +228,7 @@ def tail_log(run: RunCommand, spec: ServerSpec, *, lines: int, deadline: Deadlin
 def read_log(run: RunCommand, spec: ServerSpec, *, offset: int | None, deadline: Deadline) -> LogPart:
     """The server's log from ``offset`` on (None: its end). Call it again with the next offset to follow the log."""
     request = {"do": "log", "key": spec.key, "offset": offset, "limit": MAX_LOG_BYTES}
-    match call_launcher(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
+    match _call(run, request, python=spec.settings.python, progress=_ignore, deadline=deadline):
         case {"text": str(text), "offset": int(next_offset)} if next_offset >= 0:
             return LogPart(clean(text, MAX_LOG_BYTES), next_offset)
     raise invalid_reply("expected a part of a log")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core.model import Gpu, Kernelspec, Secret, Server
 from ..core.sanitize import clean_line
-from .remote_call import invalid_reply
+from ..launcher.call import invalid_reply
 
 MAX_GPUS = 64
 MAX_KERNELSPECS = 100

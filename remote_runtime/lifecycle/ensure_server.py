@@ -9,7 +9,7 @@ from ..core.deadline import Deadline
 from ..core.errors import MachineError
 from ..core.model import UNKNOWN_INTERPRETER, Server
 from ..jupyter import server as jupyter
-from ..jupyter.launcher_protocol import CommandNotRun
+from ..launcher.protocol import CommandNotRun
 from ..targets import TargetSession
 from .context import BringUpContext
 from .resources import Resources

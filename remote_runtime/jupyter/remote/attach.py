@@ -14,11 +14,11 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import processes, server_client
 from .data_dir import load_json
 from .kernelspec import user_data_dir
 from .listeners import ListeningProcess, find_listeners
-from .reply import ReplyWriter, ReportedError
 from .server_client import NotHttp
 
 TIMEOUT_S = 10.0

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import processes
-from .reply import ReplyWriter, ReportedError
 from .request import BridgeFiles
 
 PACKAGE = "remote_runtime_bridge"

@@ -8,8 +8,8 @@ import os
 import subprocess
 import tempfile
 
+from ...launcher.remote.reply import ReportedError
 from .data_dir import make_private_dir, root_dir, write_private
-from .reply import ReportedError
 
 # A private environment has about 150 MB in 11,000 files, with JupyterLab 240 MB in 18,000; less on a file system that
 # compresses.

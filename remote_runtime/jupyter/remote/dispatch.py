@@ -14,8 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ...launcher.remote.reply import ClientGone, ReplyWriter, ReportedError
 from . import data_dir, gpus, host, idle_watchdog, server
-from .reply import ClientGone, ReplyWriter, ReportedError
 from .request import LaunchSpec, load_spec
 from .server_client import list_kernelspecs, missing_kernel_notes
 

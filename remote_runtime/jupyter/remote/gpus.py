@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from ...launcher.remote.reply import ReplyWriter
 from . import processes
-from .reply import ReplyWriter
 
 TIMEOUT_S = 5.0
 MIB = 1024 * 1024

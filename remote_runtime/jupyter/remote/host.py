@@ -10,9 +10,9 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from ...launcher.remote.reply import ReportedError
 from . import processes
 from .data_dir import ALIVE, INFO, load_json
-from .reply import ReportedError
 
 # run_server.py touches the file ALIVE every 20 s while its server lives.
 ALIVE_TIMEOUT_S = 180.0

@@ -13,9 +13,9 @@ import sys
 import time
 from typing import Any
 
+from ...launcher.remote.reply import ReportedError
 from . import processes, server
 from .data_dir import IDLE, LOG, WATCHDOG_PROGRAM, load_json, write_private
-from .reply import ReportedError
 from .request import IdleRule
 
 RULE_FILE, PROGRAM_FILE = "watchdog.json", WATCHDOG_PROGRAM
@@ -33,7 +33,7 @@ with open(os.path.join(here, "watchdog.json"), encoding="utf-8") as handle:
     orders = json.load(handle)
 names = {"__name__": "remote_runtime_launcher"}
 exec(orders["launcher"], names)
-sys.exit(names["load"](orders["sources"], "idle_watchdog").main(here, orders))
+sys.exit(names["load"](orders["sources"], "jupyter.remote.idle_watchdog").main(here, orders))
 """
 
 

@@ -12,10 +12,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import disk_space, processes
 from .data_dir import write_private
 from .python_candidates import private_python
-from .reply import ReplyWriter, ReportedError
 
 REMOVED_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "VIRTUAL_ENV", "UV_PYTHON")
 DEFAULT_VARIABLES = {

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import processes
 from .python_candidates import find_candidates, find_environments, private_python
-from .reply import ReplyWriter, ReportedError
 
 PROBE_TIMEOUT_S = 20.0
 MARKER = "remote-runtime-probe:"

@@ -9,9 +9,9 @@ import socket
 import sys
 from collections.abc import Iterator
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import processes, runtime_dir
 from .data_dir import SOCKET
-from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
 
 MAX_SOCKET_PATH_BYTES = 100  # unix(7): 108, macOS: 104

@@ -15,8 +15,8 @@ import sys
 import time
 from dataclasses import dataclass, field
 
+from ...launcher.remote.reply import ReplyWriter
 from . import processes
-from .reply import ReplyWriter
 
 MARKER = b"remote-runtime-environment:"
 # One line without an apostrophe, backslash or exclamation mark, which shells read differently.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import disk_space
 from .data_dir import load_json, locked, root_dir, write_private
 from .installer import (
@@ -25,7 +26,6 @@ from .installer import (
 )
 from .interpreters import Interpreter, parse_version, probe
 from .python_candidates import private_python
-from .reply import ReplyWriter, ReportedError
 
 # Written last: without it, creating the environment was interrupted.
 COMPLETE = "remote-runtime.json"

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import interpreters, private_venv
 from .interpreters import Interpreter, ProbedInterpreters
 from .python_candidates import private_python
-from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
 
 

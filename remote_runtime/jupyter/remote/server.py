@@ -7,9 +7,9 @@ import os
 import time
 from typing import Any, NamedTuple
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import processes, runtime_dir, server_client
 from .data_dir import CONFIG, INFO, LOG, NEXT_TOKEN, load_json, write_private
-from .reply import ReplyWriter, ReportedError
 
 TERMINATE_WAIT_S = 10.0
 REPLY_TIMEOUT_S = 20.0

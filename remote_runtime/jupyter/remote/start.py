@@ -12,13 +12,13 @@ import subprocess
 import time
 from typing import Any, NamedTuple
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import data_dir, host, kernelspec, processes, runtime_dir, server, server_client, user_settings
 from .data_dir import CONFIG, INFO, LOCK, LOG, OUTPUTS, PACKAGE, load_json, write_private
 from .interpreters import Interpreter
 from .listen_address import ListenAddress, address_in_use_error, reserve_address, socket_path, supports_sockets
 from .login_environment import read_login_environment
 from .python_choice import BrokenPython, PythonChoice, PythonSearch
-from .reply import ReplyWriter, ReportedError
 from .request import LaunchSpec
 from .start_failure import KERNEL_MODULE, ImportCheck, explain_exit, start_error
 

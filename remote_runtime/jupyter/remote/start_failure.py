@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Mapping
 
+from ...launcher.remote.reply import ReplyWriter, ReportedError
 from . import disk_space, processes
 from .interpreters import Interpreter
 from .python_choice import BrokenPython
-from .reply import ReplyWriter, ReportedError
 
 IMPORT_TIMEOUT_S = 30.0
 SERVER_MODULES = {"notebook6": "notebook.notebookapp", "server1": "jupyter_server.serverapp"}

@@ -17,7 +17,7 @@ from remote_runtime.core.errors import MachineError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server
 from remote_runtime.jupyter.remote import disk_space, installer
-from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from remote_runtime.launcher.remote.reply import ReplyWriter, ReportedError
 from tests.support.environment.mounts import within_mount
 from tests.support.machines.local_machine import LocalMachine
 
@@ -55,7 +55,8 @@ def test_a_disk_that_fills_while_a_program_writes_is_the_reason_whatever_else_th
     python.chmod(0o755)
     script = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from remote_runtime.jupyter.remote import interpreters, private_venv, reply\n"
+        "from remote_runtime.jupyter.remote import interpreters, private_venv\n"
+        "from remote_runtime.launcher.remote import reply\n"
         "base = interpreters.Interpreter(sys.argv[2], '3.12.3')\n"
         "os.makedirs(private_venv.root_dir())\n"
         "said = reply.ReplyWriter('', open(os.devnull, 'w'), 30)\n"

@@ -16,7 +16,7 @@ from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
 from remote_runtime.jupyter.remote.interpreters import Interpreter
 from remote_runtime.jupyter.remote.private_venv import create
-from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from remote_runtime.launcher.remote.reply import ReplyWriter, ReportedError
 from tests.support.environment.processes import commands_of
 from tests.support.machines.local_machine import LocalMachine
 

@@ -31,7 +31,7 @@ from remote_runtime.core.profile import (
     Profile,
     Timeouts,
 )
-from remote_runtime.jupyter.launcher_protocol import CommandNotRun
+from remote_runtime.launcher.protocol import CommandNotRun
 from remote_runtime.lifecycle import bring_up
 from remote_runtime.lifecycle.context import BringUpContext
 from remote_runtime.lifecycle.resources import Resources

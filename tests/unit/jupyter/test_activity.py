@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
-from remote_runtime.jupyter import remote_call
 from remote_runtime.jupyter.remote import idle_shells
 from remote_runtime.jupyter.remote.activity import LAUNCHER_MARK, ProcessStat, runs_over_ssh
 from remote_runtime.jupyter.remote.idle_watchdog import MAX_CHECK_GAP_S, IdleTimer, check_interval_s
+from remote_runtime.launcher import call
 
 SOMEBODY = os.geteuid() + 1
 # Above the highest pid that Linux gives, so that nothing is found in /proc.
@@ -41,8 +41,8 @@ def test_below_a_session_or_not_even_where_the_table_goes_round(parents: dict[in
 @pytest.mark.parametrize(
     "words",
     [
-        remote_call.direct_command("python3", "r"),
-        remote_call.search_command(("python3",), "r", "m"),
+        call.direct_command("python3", "r"),
+        call.search_command(("python3",), "r", "m"),
     ],
 )
 def test_the_launcher_is_known_by_its_command_line(words: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from remote_runtime.jupyter.remote import gpus
-from remote_runtime.jupyter.remote.reply import ReplyWriter
+from remote_runtime.launcher.remote.reply import ReplyWriter
 
 TWO = "Tesla T4, 15360, 580.95.05\nNVIDIA A100-SXM4-40GB, 40960, 580.95.05\n"
 NO_DRIVER = (

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from remote_runtime.jupyter.remote import host
-from remote_runtime.jupyter.remote.reply import ReportedError
+from remote_runtime.launcher.remote.reply import ReportedError
 
 HERE = host.Host("login1", "login1", "boot-1")
 OTHER = {"name": "login2", "id": "login2", "boot": "boot-2"}

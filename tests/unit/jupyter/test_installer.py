@@ -15,7 +15,7 @@ from remote_runtime.jupyter.remote import private_venv
 from remote_runtime.jupyter.remote.installer import Installer, find_uv
 from remote_runtime.jupyter.remote.interpreters import Interpreter
 from remote_runtime.jupyter.remote.python_choice import missing_packages_notes
-from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
+from remote_runtime.launcher.remote.reply import ReplyWriter, ReportedError
 
 NO_PATH = {"PATH": ""}
 

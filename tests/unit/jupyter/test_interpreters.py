@@ -12,7 +12,7 @@ import pytest
 from remote_runtime.jupyter.remote.interpreters import PROBE, Interpreter, choose, probe
 from remote_runtime.jupyter.remote.private_venv import choose_base
 from remote_runtime.jupyter.remote.python_candidates import find_candidates
-from remote_runtime.jupyter.remote.reply import ReplyWriter
+from remote_runtime.launcher.remote.reply import ReplyWriter
 
 BARE = Interpreter("/usr/bin/python3", "3.12.3", pip=True)
 PLAIN = Interpreter("/opt/plain/bin/python", "3.10.2", jupyter_server="2.14.0", ipykernel="6.29")

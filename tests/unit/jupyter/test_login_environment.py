@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from remote_runtime.jupyter.remote import login_environment
-from remote_runtime.jupyter.remote.reply import ReplyWriter
+from remote_runtime.launcher.remote.reply import ReplyWriter
 from tests.support.environment.processes import commands_of
 
 # What sets it in a login, and what only where the shell is interactive.

@@ -15,8 +15,8 @@ from remote_runtime.jupyter.remote.interpreters import Interpreter
 from remote_runtime.jupyter.remote.kernelspec import overridden_notes
 from remote_runtime.jupyter.remote.python_candidates import find_candidates, find_environments
 from remote_runtime.jupyter.remote.python_choice import BrokenPython, PythonSearch
-from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
+from remote_runtime.launcher.remote.reply import ReplyWriter, ReportedError
 
 WHY = "Traceback\nImportError: jinja2 of another age"
 

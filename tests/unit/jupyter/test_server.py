@@ -14,9 +14,9 @@ import pytest
 from remote_runtime.bridge.extension import LAUNCHED
 from remote_runtime.jupyter.remote import listen_address, processes, server
 from remote_runtime.jupyter.remote.data_dir import INFO
-from remote_runtime.jupyter.remote.reply import ReplyWriter, ReportedError
 from remote_runtime.jupyter.remote.request import BridgeFiles, LaunchSpec
 from remote_runtime.jupyter.remote.start import jupyter_config
+from remote_runtime.launcher.remote.reply import ReplyWriter, ReportedError
 
 SPEC = LaunchSpec("auto", "auto", "~", None, {}, [], [], [], True, BridgeFiles("", "", {}), "")
 

@@ -12,15 +12,15 @@ from typing import Any
 from ..core.callbacks import CommandResult, Progress, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, MachineError, SshError
-from .launcher_protocol import EXIT_NO_STREAMS, LauncherProtocol, PythonUnresponsive, probe_failures
-from .launcher_protocol import invalid_reply as invalid_reply
+from .protocol import EXIT_NO_STREAMS, LauncherProtocol, PythonUnresponsive, probe_failures
+from .protocol import invalid_reply as invalid_reply
 
 # The launcher's time ends first, so that it can still reply what it waited for.
 MARGIN_S = 2.0
 # Login files take time; one may call `read` with a time limit.
 LOGIN_WAIT_S = 6.0
 RETRY_LOGIN_WAIT_S = 0.5
-# The first is empty; the second goes as text with a start.
+# The first is empty; the second goes as text with a start of Jupyter.
 NOT_SENT = ("__init__", "run_server")
 PYTHON = "python3"
 PYTHONS = (
@@ -69,6 +69,7 @@ def call_launcher(
     run: RunCommand,
     request: Mapping[str, Any],
     *,
+    program: str,
     python: str,
     progress: Progress,
     deadline: Deadline,
@@ -79,9 +80,10 @@ def call_launcher(
 ) -> dict[str, Any]:
     """The launcher's result for ``request``; the caller checks its content.
 
-    ``python``: ``auto``, or a path on the machine. ``can_forward_to``: whether the SSH server forwards to a unix socket
-    or port of the machine, for a launcher that asks. ``on_start``: called when the request is sent. ``login_wait_s``:
-    see ``LauncherProtocol``. ``start_s``: the part of the deadline for all but the installation of packages.
+    ``program``: the package whose ``remote/dispatch.py`` handles the request. ``python``: ``auto``, or a path on the
+    machine. ``can_forward_to``: whether the SSH server forwards to a unix socket or port of the machine, for a launcher
+    that asks. ``on_start``: called when the request is sent. ``login_wait_s``: see ``LauncherProtocol``. ``start_s``:
+    the part of the deadline for all but the installation of packages.
 
     Raises ``MachineError``: the launcher's own, ``python-missing``, or ``machine-answer-invalid``; ``SshError``:
     ``ssh-refused`` if the login runs no command, and ``ssh-unreachable``.
@@ -89,18 +91,18 @@ def call_launcher(
     marker, ready, search_marker = (f"rr-{each}{secrets.token_hex(12)}" for each in ("", "ready-", "tried-"))
     marker += ":"
 
-    def program() -> bytes:
+    def new_input() -> bytes:
         on_start()
         within_s = max(1.0, deadline.remaining_s() - MARGIN_S)
         limits = {"within_s": within_s, "install_s": max(0.0, within_s - start_s)}
-        return launcher_input({**request, **limits, "marker": marker})
+        return launcher_input(program, {**request, **limits, "marker": marker})
 
     first_python = PYTHON if python == "auto" else python
     candidates = PYTHONS if python == "auto" else (python,)
 
     def attempt(argv: Sequence[str], login_wait_s: float) -> tuple[LauncherProtocol, CommandResult]:
         protocol = LauncherProtocol(
-            marker, ready, search_marker, program, progress, login_wait_s=login_wait_s, can_forward_to=can_forward_to
+            marker, ready, search_marker, new_input, progress, login_wait_s=login_wait_s, can_forward_to=can_forward_to
         )
         try:
             outcome = run(argv, stdin=b"", on_line=protocol.on_line, reply=protocol.next_input, deadline=deadline)
@@ -147,11 +149,17 @@ def search_command(pythons: tuple[str, ...], ready: str, search_marker: str) -> 
     return ("/bin/sh", "-c", _SEARCH, "sh", search_marker, python, _PROBE, *pythons)
 
 
-def launcher_input(request: Mapping[str, Any]) -> bytes:
-    """``LENGTH\\n``, the launcher, and one line: the request as JSON, with the launcher and its modules."""
-    here = Path(__file__).parent
-    launcher = (here / "launcher.py").read_text(encoding="utf-8")
-    modules = sorted((here / "remote").glob("*.py"))
-    sources = [[path.stem, path.read_text(encoding="utf-8")] for path in modules if path.stem not in NOT_SENT]
-    source, document = launcher.encode(), json.dumps({**request, "launcher": launcher, "sources": sources})
+def launcher_input(program: str, request: Mapping[str, Any]) -> bytes:
+    """``LENGTH\\n``, the launcher, and one line: the request as JSON, with the launcher and the modules of
+    ``program``."""
+    launcher = Path(__file__).with_name("program.py").read_text(encoding="utf-8")
+    sources = [
+        [f"{package}.remote.{path.stem}", path.read_text(encoding="utf-8")]
+        for package in ("launcher", program)
+        for path in sorted((Path(__file__).parents[1] / package / "remote").glob("*.py"))
+        if path.stem not in NOT_SENT
+    ]
+    dispatch = f"{program}.remote.dispatch"
+    source = launcher.encode()
+    document = json.dumps({**request, "launcher": launcher, "sources": sources, "program": dispatch})
     return b"%d\n" % len(source) + source + document.encode() + b"\n"

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from remote_runtime.jupyter.remote_call import direct_command, launcher_input
+from remote_runtime.launcher.call import direct_command, launcher_input
 
 FOR_A_START = {
     "start",
@@ -31,11 +31,11 @@ FOR_A_START = {
 
 def modules_after(module: str) -> set[str]:
     """Everything that a Python has imported which was sent the launcher and loaded ``module`` of it."""
-    length, _, rest = launcher_input({}).partition(b"\n")
+    length, _, rest = launcher_input("jupyter", {}).partition(b"\n")
     launcher, orders = rest[: int(length)], rest[int(length) :]
     script = (
         f"names = {{'__name__': 'launcher'}}\nexec({launcher.decode()!r}, names)\n"
-        f"import json, sys\nnames['load'](json.loads({orders.decode()!r})['sources'], {module!r})\n"
+        f"import json, sys\nnames['load'](json.loads({orders.decode()!r})['sources'], 'jupyter.remote.' + {module!r})\n"
         "sys.__stdout__.write(json.dumps(sorted(sys.modules)))"
     )
     python, *options, _, _ = direct_command(sys.executable, "ready")
@@ -46,7 +46,7 @@ def modules_after(module: str) -> set[str]:
 
 def test_a_look_compiles_nothing_that_only_a_start_needs() -> None:
     loaded = {
-        name.partition(".")[2] for name in modules_after("dispatch") if name.startswith("remote_runtime_machine.")
+        name.rpartition(".")[2] for name in modules_after("dispatch") if name.startswith("remote_runtime_machine.")
     }
     assert {"dispatch", "server", "server_client", "idle_watchdog"} <= loaded
     assert not loaded & FOR_A_START
@@ -59,4 +59,4 @@ def test_a_look_imports_no_slow_library() -> None:
 
 def test_what_a_start_needs_is_sent_too() -> None:
     for name in sorted(FOR_A_START):
-        assert f"remote_runtime_machine.{name}" in modules_after(name)
+        assert f"remote_runtime_machine.jupyter.remote.{name}" in modules_after(name)

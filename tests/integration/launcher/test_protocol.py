@@ -16,8 +16,8 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import RemoteRuntimeError
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
-from remote_runtime.jupyter import remote_call
 from remote_runtime.jupyter import server as jupyter
+from remote_runtime.launcher import call
 from remote_runtime.lifecycle.upstream import can_reach
 from remote_runtime.ssh.session import Session
 from tests.support.clients.ssh_client import Visitor
@@ -44,8 +44,14 @@ def ask(session: Session, *, within_s: float = 20.0, python: str = "auto", patie
     """The smallest errand there is: nothing of ours runs on this machine."""
     orders = {"do": "stop", "key": "work-laptop1", "spare_busy": False}
     deadline = Deadline(within_s)
-    return remote_call.call_launcher(
-        session.run, orders, python=python, progress=lambda _: None, deadline=deadline, login_wait_s=patience_s
+    return call.call_launcher(
+        session.run,
+        orders,
+        program="jupyter",
+        python=python,
+        progress=lambda _: None,
+        deadline=deadline,
+        login_wait_s=patience_s,
     )
 
 
@@ -259,7 +265,7 @@ def test_the_path_of_a_login_shell_counts_whatever_shell_it_is(tmp_path: Path, s
         f"status is-login; and set -x PATH {path.replace(':', ' ')}\n"
     )
     environ = {"HOME": str(tmp_path), "SHELL": shell, "PATH": str(tmp_path)}
-    line = shlex.join(remote_call.search_command(("python3", "python3.11"), "ready", "tried"))
+    line = shlex.join(call.search_command(("python3", "python3.11"), "ready", "tried"))
     try:
         done = subprocess.run([shell, "-c", line], env=environ, input=b"exit\n0\n", capture_output=True, timeout=20)
     finally:
