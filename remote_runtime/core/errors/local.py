@@ -31,6 +31,11 @@ LOCAL = {
         "`up` or `down` of the same runtime is in progress, or a cell is running.",
         "Wait until it finishes. `remote-runtime down PROFILE --force` stops it now; running cells lose their work.",
     ),
+    "copy-incomplete": CatalogueEntry(
+        "Some files were not copied.",
+        "They can't be read or written, changed meanwhile, or are devices or pipes. The message lists them.",
+        "Fix what the list shows, then run the command again with `--resume`.",
+    ),
     "not-up": CatalogueEntry(
         "This runtime is not running.",
         "It was never started here, was stopped, or is not ready yet.",

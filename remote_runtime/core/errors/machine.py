@@ -107,6 +107,21 @@ MACHINE = {
         "Two commands start or stop the same server at the same time.",
         "Wait until the other command finishes, then try again.",
     ),
+    "agent-did-not-start": CatalogueEntry(
+        "The agent that copies files did not start on the machine.",
+        "The machine allows no new process or no socket in /tmp, or its disk is full.",
+        "Run `remote-runtime ssh PROFILE -- df -h /tmp` to see whether the disk is full.",
+    ),
+    "file-request-failed": CatalogueEntry(
+        "The machine can't read or write a file or folder.",
+        "It does not exist, belongs to another user, or its disk is full or read-only.",
+        "Run `remote-runtime ssh PROFILE -- ls -la` to see the folder and its owner.",
+    ),
+    "unsafe-name": CatalogueEntry(
+        "A file on the machine has a name that would be written outside the target folder.",
+        "The machine listed a name with `..`, an absolute name, or a name below a symbolic link. Nothing was copied.",
+        "Do not trust this machine's files. Copy single files by their names.",
+    ),
     "machine-answer-invalid": CatalogueEntry(
         "The machine sent an invalid response.",
         "Login files print without end, the Python there is broken, or the connection was cut.",

@@ -16,6 +16,12 @@ SSH = {
         "algorithm with this client.",
         "Check the SSH server's log on the machine with `sudo journalctl -u ssh`.",
     ),
+    "forwarding-disabled": CatalogueEntry(
+        "The SSH server does not forward connections.",
+        "`AllowTcpForwarding` or `DisableForwarding` in sshd_config, or an option of your key, forbids it. Copying "
+        "files needs it.",
+        "Set `AllowTcpForwarding yes` in /etc/ssh/sshd_config on the machine, or copy with `scp`.",
+    ),
     "machine-booting": CatalogueEntry(
         "The machine is still booting.",
         "It started a moment ago, and its SSH server is not running yet.",

@@ -1,0 +1,72 @@
+"""Copies items between a folder here and a folder on the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ..core.deadline import Deadline
+from .agent import Agent
+from .download import Download
+from .items import BATCH_BYTES, BATCH_FILES, Tally, check_names
+from .items import Item as Item
+from .items import ItemFailure as ItemFailure
+from .pipeline import MAX_CONNECTIONS, Job, Pipeline
+from .upload import Upload
+
+BYTES_PER_CONNECTION = 2 << 20  # fewer need no connection of their own
+
+
+class Transfer:
+    """``local_root`` and ``remote_root``: the folders that the items' paths are relative to."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        *,
+        local_root: bytes,
+        remote_root: bytes,
+        deadline: Deadline,
+        on_progress: Callable[[int, int], None] = lambda size, files: None,
+    ) -> None:
+        self._agent = agent
+        self._deadline = deadline
+        self._on_progress = on_progress
+        self.local_root = local_root
+        self.remote_root = remote_root
+
+    def upload(self, items: Sequence[Item]) -> list[ItemFailure]:
+        """Copy to the machine. The items that failed, each with its reason; the others are there.
+
+        Raises ``MachineError`` ``unsafe-name`` before anything is written, and ``RemoteRuntimeError`` where the
+        connection is lost for good."""
+        check_names(items)
+        tally = Tally(self._on_progress)
+        upload = Upload(self._agent, self.local_root, self.remote_root, tally)
+        upload.make_folders([item for item in items if item.kind == "folder"])
+        self._run(upload.jobs([item for item in items if item.kind == "file"]), items, tally)
+        upload.make_links([item for item in items if item.kind == "link"])
+        upload.finish_folders()
+        return tally.failures
+
+    def download(self, items: Sequence[Item]) -> list[ItemFailure]:
+        """Copy from the machine; as ``upload``."""
+        check_names(items)
+        tally = Tally(self._on_progress)
+        download = Download(self.local_root, self.remote_root, tally)
+        try:
+            download.make_folders([item for item in items if item.kind == "folder"])
+            self._run(download.jobs([item for item in items if item.kind == "file"]), items, tally)
+            download.make_links([item for item in items if item.kind == "link"])
+            download.finish_folders()
+        finally:
+            download.close()
+        return tally.failures
+
+    def _run(self, jobs: Iterator[Job], items: Sequence[Item], tally: Tally) -> None:
+        files = [item for item in items if item.kind == "file"]
+        if not files:
+            return
+        size = sum(item.size for item in files) + len(files) * (BATCH_BYTES // BATCH_FILES)
+        connections = min(MAX_CONNECTIONS, 1 + size // BYTES_PER_CONNECTION)
+        with Pipeline(self._agent.connect, self._deadline) as pipeline:
+            pipeline.run(jobs, connections, tally.may_begin)
