@@ -3,46 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, TypeVar, cast
+from typing import Literal, cast
 
 from .. import compute, ssh
 from ..core.access import InstalledKey
 from ..core.callbacks import Progress
 from ..core.creation import CloudResource, CreationPlan
 from ..core.deadline import Deadline
-from ..core.errors import CloudError, Interrupted, RemoteRuntimeError, SshError, from_code
+from ..core.errors import Interrupted, RemoteRuntimeError, from_code
 from ..core.model import CreationCheck, CreationResult, Instance
 from ..core.move import MovePlan
 from ..core.price import HourlyPrice
 from ..core.profile import GceTarget, Profile, SshSettings
 from .base import CreateOptions, FindOptions, LoginOptions, TargetSession
 from .gce_login import GceLogin, login_identity
+from .routes import ExternalAndIapFailed, connect_external_or_iap
 from .ssh_host import SshBackend
 
 log = logging.getLogger(__name__)
 DIAGNOSE_S = 20.0
 DIAGNOSABLE_CODES = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-backend-unreachable")
-EXTERNAL_TIMEOUT_S = 8.0
-EXTERNAL_BOOT_TIMEOUT_S = 30.0
 
 # With one of them, packages come from elsewhere.
 REGISTRY_VARIABLES = {
     "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
 }  # fmt: skip
-
-T = TypeVar("T")
-
-
-class ExternalAndIapFailed(SshError):
-    """``ssh-unreachable``: the error at the external address, and then the one ``through_iap``."""
-
-    def __init__(self, error: SshError, through_iap: RemoteRuntimeError) -> None:
-        why = f"{error.why}; through Identity-Aware Proxy: {through_iap.what} ({through_iap.why})"
-        super().__init__(error.code, error.what, why, through_iap.hint or error.hint)
-        self.through_iap = through_iap
 
 
 class GceBackend(SshBackend):
@@ -264,34 +252,3 @@ def _needs_internet(profile: Profile) -> bool:
     settings = profile.jupyter
     is_own = (settings.python, settings.install) != ("auto", "auto") or settings.attach is not None
     return not is_own and not settings.env.keys() & REGISTRY_VARIABLES
-
-
-def connect_external_or_iap(
-    connect_to: Callable[[Instance, float | None], T], instance: Instance, progress: Progress, deadline: Deadline
-) -> T:
-    """Connect to the external address; through IAP if it does not respond within 8 s, or 30 s while it boots.
-
-    ``connect_to(instance, respond_within_s)``: ``respond_within_s`` limits the wait for the first response, None for
-    the whole ``deadline``. Where IAP is not open, and the address accepted the connection, its SSH server is waited
-    for until the deadline. Raises ``ExternalAndIapFailed`` if neither works; else the error of the route that got
-    through, or that alone was tried.
-    """
-    first_s = EXTERNAL_BOOT_TIMEOUT_S if instance.started_from else EXTERNAL_TIMEOUT_S
-    if deadline.remaining_s() < 1.5 * first_s:
-        return connect_to(instance, None)
-    try:
-        return connect_to(instance, first_s)
-    except SshError as error:
-        if error.code != "ssh-unreachable":
-            raise
-        progress(f"{instance.where} does not respond; trying Identity-Aware Proxy")
-        through_iap = replace(instance, via="iap", why_via=f"{instance.where} does not respond from here")
-        try:
-            return connect_to(through_iap, None)
-        except (SshError, CloudError) as second:
-            if not second.code.startswith("iap-") and second.code != "no-credentials":
-                raise  # it got through to the machine
-            if isinstance(error, ssh.NoVersionReceived) and not deadline.passed():
-                progress(f"Identity-Aware Proxy failed too; waiting for the SSH server at {instance.where}")
-                return connect_to(instance, None)
-            raise ExternalAndIapFailed(error, second) from second

@@ -17,7 +17,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import SshError
 from remote_runtime.core.model import Instance
 from remote_runtime.ssh import NoVersionReceived, open_sshtunnel
-from remote_runtime.targets import gce
+from remote_runtime.targets import routes
 from tests.support.clients.ssh_client import Visitor
 from tests.support.servers.login_server import login_server
 from tests.support.servers.scripted_server import Visit, doorman
@@ -159,5 +159,5 @@ def test_a_late_greeting_at_the_external_address_is_waited_for_where_iap_does_no
         return "entered"
 
     instance = Instance("gce", "vm", address="192.0.2.1", via="external")
-    assert gce.connect_external_or_iap(by, instance, lambda text: None, Deadline(60)) == "entered"
-    assert tried == [("external", gce.EXTERNAL_TIMEOUT_S), ("iap", None), ("external", None)]
+    assert routes.connect_external_or_iap(by, instance, lambda text: None, Deadline(60)) == "entered"
+    assert tried == [("external", routes.EXTERNAL_TIMEOUT_S), ("iap", None), ("external", None)]

@@ -18,7 +18,7 @@ from remote_runtime.demo.gcp_api.networks import firewall_rule
 from remote_runtime.demo.gcp_api.values import Vm
 from remote_runtime.state.store import StateDir
 from remote_runtime.targets import open_target
-from remote_runtime.targets.gce import ExternalAndIapFailed
+from remote_runtime.targets.routes import ExternalAndIapFailed
 from tests.support.environment.google_environ import emulator_environ
 from tests.support.faults import boot_logs
 

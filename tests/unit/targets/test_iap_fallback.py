@@ -7,7 +7,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import CloudError, DeadlinePassed, RemoteRuntimeError, SshError
 from remote_runtime.core.model import Instance
-from remote_runtime.targets import gce
+from remote_runtime.targets import routes
 
 VM = Instance("gce", "my-vm", address="192.0.2.7", via="external")
 SILENT = SshError("ssh-unreachable", "Nothing answers at 192.0.2.7", "no answer within 8 s")
@@ -31,24 +31,24 @@ class Ways:
         self.told.append(text)
 
     def go(self, instance: Instance = VM, within_s: float = 60.0) -> str:
-        return gce.connect_external_or_iap(self.enter, instance, self.tell, Deadline(within_s))
+        return routes.connect_external_or_iap(self.enter, instance, self.tell, Deadline(within_s))
 
 
 def test_a_machine_that_answers_is_entered_there() -> None:
     ways = Ways(external=None)
-    assert (ways.go(), ways.tried) == ("inside, by external", [("external", gce.EXTERNAL_TIMEOUT_S)])
+    assert (ways.go(), ways.tried) == ("inside, by external", [("external", routes.EXTERNAL_TIMEOUT_S)])
 
 
 def test_a_machine_that_boots_is_given_longer() -> None:
     ways = Ways(external=None)
     ways.go(Instance("gce", "my-vm", address="192.0.2.7", via="external", started_from="TERMINATED"))
-    assert ways.tried == [("external", gce.EXTERNAL_BOOT_TIMEOUT_S)]
+    assert ways.tried == [("external", routes.EXTERNAL_BOOT_TIMEOUT_S)]
 
 
 def test_a_machine_that_is_silent_is_entered_through_iap_and_that_is_said() -> None:
     ways = Ways(external=SILENT)
     assert ways.go() == "inside, by iap"
-    assert ways.tried == [("external", gce.EXTERNAL_TIMEOUT_S), ("iap", None)]
+    assert ways.tried == [("external", routes.EXTERNAL_TIMEOUT_S), ("iap", None)]
     assert "Identity-Aware Proxy" in ways.told[0]
 
 
@@ -66,7 +66,7 @@ def test_what_a_machine_that_answers_says_is_no_reason_for_iap(error: RemoteRunt
 def test_without_time_for_both_the_address_has_all_of_it() -> None:
     ways = Ways(external=SILENT)
     with pytest.raises(SshError):
-        ways.go(within_s=gce.EXTERNAL_TIMEOUT_S)
+        ways.go(within_s=routes.EXTERNAL_TIMEOUT_S)
     assert ways.tried == [("external", None)]
 
 
@@ -78,7 +78,7 @@ def test_without_time_for_both_the_address_has_all_of_it() -> None:
     ],
 )
 def test_a_closed_way_through_iap_leaves_the_first_error_with_both_reasons(second: RemoteRuntimeError) -> None:
-    with pytest.raises(gce.ExternalAndIapFailed) as caught:
+    with pytest.raises(routes.ExternalAndIapFailed) as caught:
         Ways(external=SILENT, iap=second).go()
     assert caught.value.code == "ssh-unreachable"
     assert caught.value.through_iap is second
