@@ -92,7 +92,7 @@ def common(command: F) -> F:
             given = options.get("profile") or ()
             names = [given] if isinstance(given, str) else list(given)
             if len(names) == 1:
-                _with_commands(error, names[0])
+                with_commands(error, names[0])
             raise
 
     # As click.option does it, for options that exist already.
@@ -165,7 +165,7 @@ def run_jobs(
         if isinstance(result, dict):
             done.append(result)
         elif isinstance(result, RemoteRuntimeError):
-            errors[name] = _with_commands(result, name)
+            errors[name] = with_commands(result, name)
         else:
             raise result
     if len(jobs) == 1:
@@ -174,7 +174,7 @@ def run_jobs(
     return done, errors
 
 
-def _with_commands(error: RemoteRuntimeError, name: str) -> RemoteRuntimeError:
+def with_commands(error: RemoteRuntimeError, name: str) -> RemoteRuntimeError:
     """``error`` with a hint whose commands work for the profile, or the runtime, of this name or path."""
     from ..commands.profile_reference import profile_reference
     from ..state import store

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import click
 
-from ..core.errors import UsageError
+from ..core.errors import RemoteRuntimeError, UsageError
 from ..core.sanitize import clean_line
-from .common import OutputOptions, common, name_of
+from .common import OutputOptions, common, name_of, with_commands
 from .completion import profile_names
 from .default_name import runtime_argument
 from .group import OrderedGroup, ThemedCommand, examples
 from .output import console
+
+if TYPE_CHECKING:
+    from ..commands.context import View
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
@@ -35,13 +43,17 @@ class SshCommand(ThemedCommand):
 )
 @runtime_argument(profile_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--stdio", is_flag=True, help="Connect stdin and stdout to the SSH server.")
 @common
-def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
+def ssh(profile: str, command: tuple[str, ...], stdio: bool, output: OutputOptions) -> int:
     """Open a shell or run a command over SSH.
 
     Uses the keys and the pinned host key of `up`, and exits with the command's exit code. You can leave PROFILE out
     while one runtime is running. With --json the command gets no input, and its output is printed when it ends.
+    --stdio is the ProxyCommand of other SSH clients, as `ssh-config` sets it up.
     """
+    if stdio:
+        return _connect_stdio(profile, command, output)
     from ..commands.context import run_parallel
     from ..commands.profile_reference import load_profile
     from ..commands.ssh import connect, run_command
@@ -64,6 +76,29 @@ def ssh(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
         return int(session.shell(line))
     finally:
         session.close()
+
+
+def _connect_stdio(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
+    """What goes wrong is reported on stderr: stdout is the SSH server's."""
+    from ..commands.profile_reference import load_profile
+    from ..commands.ssh_stdio import relay_ssh_server
+
+    try:
+        if command or output.as_json:
+            raise UsageError("usage", "--stdio excludes --json and a command")
+        context = replace(output, quiet=not output.verbose).context()
+        relay_ssh_server(load_profile(profile, context), context, lambda: _begin_relay(context.view))
+    except RemoteRuntimeError as error:
+        console.failure(with_commands(error, profile))
+        return CONNECTION_LOST_EXIT_CODE
+    return 0
+
+
+def _begin_relay(view: View) -> None:
+    """Ctrl-C is the SSH client's from now on: it may be for another session over the same connection."""
+    view.pause()
+    if sys.stdin is None or not sys.stdin.isatty():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @click.group(cls=OrderedGroup, name="host-key")

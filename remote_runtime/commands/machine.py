@@ -7,16 +7,18 @@ import contextlib
 import functools
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..core.callbacks import CommandResult, RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, LocalError, from_dict
 from ..core.profile import Profile
 from ..state import ipc, store
-from ..targets import TargetSession
 from ..tunnel.single_connection import open_socket
 from .context import CommandContext
+
+if TYPE_CHECKING:
+    from ..targets import TargetSession
 
 CONNECT_TIMEOUT_S = 15.0
 KEEPER_TIMEOUT_S = 10.0
@@ -42,11 +44,9 @@ class Machine(Protocol):
 def open_machine(profile: Profile, context: CommandContext) -> Iterator[Machine]:
     """The keeper's connection if the runtime is ready, else a connection of its own, which is made as `up`
     makes it and closed at the end. Raises ``RemoteRuntimeError``."""
-    if store.is_alive(context.state, profile.name):
-        runtime = store.load_if_readable(context.state, profile.name)
-        if runtime is not None and runtime.state == "ready":
-            yield KeeperMachine(context.state, profile.name)
-            return
+    if is_ready(profile.name, context.state):
+        yield KeeperMachine(context.state, profile.name)
+        return
     from .ssh import connect
 
     session = connect(profile, context)
@@ -54,6 +54,14 @@ def open_machine(profile: Profile, context: CommandContext) -> Iterator[Machine]
         yield SessionMachine(session)
     finally:
         session.close()
+
+
+def is_ready(name: str, state: store.StateDir) -> bool:
+    """Whether the keeper of ``name`` runs and was ready when it wrote its state."""
+    if not store.is_alive(state, name):
+        return False
+    runtime = store.load_if_readable(state, name)
+    return runtime is not None and runtime.state == "ready"
 
 
 class SessionMachine:
@@ -118,18 +126,33 @@ class KeeperMachine:
     def connect(self, host: str, port: int, *, within_s: float = CONNECT_TIMEOUT_S) -> socket.socket:
         with self._open_channel(Deadline(KEEPER_TIMEOUT_S)) as channel:
             channel.send({"op": "connect", "host": host, "port": port, "within_s": within_s})
-            listening = channel.require(KEEPER_TIMEOUT_S)
-            connection = socket.socket()
-            try:
-                connection.settimeout(KEEPER_TIMEOUT_S)
-                connection.connect(("127.0.0.1", listening["port"]))
-                connection.sendall(listening["secret"].encode())
-                channel.require(within_s + KEEPER_TIMEOUT_S)
-            except BaseException:
-                connection.close()
-                raise
-        connection.settimeout(None)
-        return connection
+            return _take_connection(channel, within_s)
+
+    def connect_ssh(self, *, key_within_s: float, within_s: float = CONNECT_TIMEOUT_S) -> tuple[socket.socket, str]:
+        """A connection to the SSH server through which the keeper has logged in, and its host key (``TYPE BASE64``). A
+        key of this computer that has expired there is renewed, which may take ``key_within_s``. Raises as ``connect``,
+        ``LocalError`` ``not-up`` where it is not known where that server is, and ``CloudError``."""
+        with self._open_channel(Deadline(KEEPER_TIMEOUT_S)) as channel:
+            channel.send({"op": "connect-ssh", "within_s": within_s})
+            server = channel.require(key_within_s + KEEPER_TIMEOUT_S)
+            return _take_connection(channel, within_s), server["host_key"]
+
+
+def _take_connection(channel: _KeeperChannel, within_s: float) -> socket.socket:
+    """The connection that the keeper announces next."""
+    listening = channel.require(KEEPER_TIMEOUT_S)
+    connection = socket.socket()
+    try:
+        connection.settimeout(KEEPER_TIMEOUT_S)
+        connection.connect(("127.0.0.1", listening["port"]))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(listening["secret"].encode())
+        channel.require(within_s + KEEPER_TIMEOUT_S)
+    except BaseException:
+        connection.close()
+        raise
+    connection.settimeout(None)
+    return connection
 
 
 class _KeeperChannel:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from typing import Any
 
 from .. import compute, ssh
+from ..core import file_lock
 from ..core.access import InstalledKey
 from ..core.deadline import Deadline
-from ..core.errors import LocalError
+from ..core.errors import LocalError, SshError
 from ..core.model import Instance
 from ..core.profile import Profile
 from ..state import store
@@ -18,16 +20,49 @@ from .context import CommandContext
 
 COMMAND_TIMEOUT_S = 86400.0
 KEY_REMOVAL_TIMEOUT_S = 150.0
+MIN_VALIDITY_S = 30.0  # of a key on the machine, before another SSH client logs in with it
 
 
 def connect(profile: Profile, context: CommandContext) -> TargetSession:
     """Open an SSH connection to the profile's machine. Raises ``RemoteRuntimeError``."""
-    name, state, view = profile.name, context.state, context.view
-    target = open_target(profile, state, context.environ, ssh.Keys())
+    target = open_target(profile, context.state, context.environ, ssh.Keys())
     deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
-    instance = _running_instance(profile, state) or _find_instance(target, context, deadline)
+    return _log_in(target, _running_or_found(target, context, deadline), context, deadline)
+
+
+def open_ssh_port(profile: Profile, context: CommandContext) -> ssh.SshPort:
+    """A connection to the SSH port of the profile's machine, for another SSH client. Where Compute Engine knows no
+    valid key of this computer, a login installs one before. Raises ``RemoteRuntimeError``."""
+    target = open_target(profile, context.state, context.environ, ssh.Keys())
+    deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
+    instance = _running_or_found(target, context, deadline)
+    if _needs_key(instance):
+        with file_lock.locked(context.state.file_path(profile.name, "login"), deadline):
+            try:
+                _log_in(target, instance, context, deadline).close()
+            except SshError as error:
+                if error.code != "two-factor-needed":  # the key is accepted by then
+                    raise
+    context.view.step(profile.name, f"Connecting to {instance.name}")
+    within = deadline.within(profile.timeouts.ssh_s)
+    options = LoginOptions(context.progress(profile.name), within, context.prompt(profile.name))
+    port = target.open_ssh_port(instance, options)
+    context.view.done(profile.name)
+    return port
+
+
+def _needs_key(instance: Instance) -> bool:
+    access = instance.access
+    if access is None:
+        return False
+    is_expiring = access.until is not None and access.until - time.time() < MIN_VALIDITY_S
+    return is_expiring or not (access.user and access.keys)
+
+
+def _log_in(target: Target, instance: Instance, context: CommandContext, deadline: Deadline) -> TargetSession:
+    name, state, view = target.profile.name, context.state, context.view
     view.step(name, f"Connecting to {instance.name}")
-    ssh_deadline = deadline.within(profile.timeouts.ssh_s)
+    ssh_deadline = deadline.within(target.profile.timeouts.ssh_s)
     last_run = store.load_last_run(state, name)
 
     def save_keys(keys: tuple[InstalledKey, ...]) -> None:
@@ -73,6 +108,10 @@ def pinned_host_keys(profile: Profile, context: CommandContext, *, forget: bool)
         "pins": [{"type": kind, "fingerprint": fingerprint} for kind, fingerprint in pinned],
         "forgotten": forgotten,
     }
+
+
+def _running_or_found(target: Target, context: CommandContext, deadline: Deadline) -> Instance:
+    return _running_instance(target.profile, context.state) or _find_instance(target, context, deadline)
 
 
 def _running_instance(profile: Profile, state: store.StateDir) -> Instance | None:

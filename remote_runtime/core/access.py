@@ -36,6 +36,16 @@ class LoginAccess:
 
 
 @fast_dataclass(frozen=True)
+class SshServerAddress:
+    """The SSH server of a machine at its ``address`` there, for connections from the machine itself. ``host_key``:
+    ``TYPE BASE64``."""
+
+    address: str
+    port: int
+    host_key: str
+
+
+@fast_dataclass(frozen=True)
 class InstalledKey:
     """A public key (``TYPE BASE64``) that was installed on an instance or in OS Login; it expires at ``until``, seconds
     since 1970. ``user``: the login name; for OS Login the account's e-mail address."""

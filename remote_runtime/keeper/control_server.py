@@ -18,10 +18,12 @@ from ..lifecycle.resources import Resources
 from ..lifecycle.take_down import TakeDownOptions, ends_kernels
 from ..state.ipc import ControlChannel, Message
 from ..state.log_file import redact
+from ..targets import Target
 from .machine_access import connect_to_machine, run_on_machine
 from .monitor import LoadSampler
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord, now
+from .ssh_access import SshAccess
 from .subscribers import Subscriber, Subscribers
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class ServedKeeper(Protocol):
     @property
     def has_been_ready(self) -> bool: ...
     def endpoint(self) -> health.Endpoint: ...
+    def target(self) -> Target: ...
 
 
 @fast_dataclass(frozen=True)
@@ -54,6 +57,7 @@ class ControlServer:
 
     keeper: ServedKeeper
     sampler: LoadSampler = field(default_factory=LoadSampler)
+    ssh_access: SshAccess = field(default_factory=SshAccess)
 
     def __call__(self, channel: ControlChannel) -> None:
         message = channel.receive(10.0) or {}
@@ -70,6 +74,8 @@ class ControlServer:
             channel.send(self._server_log_reply(message))
         elif op in MACHINE_ACCESS:
             MACHINE_ACCESS[op](self.keeper.resources.session, self.keeper.record.runtime.name, channel, message)
+        elif op == "connect-ssh":
+            self.ssh_access(self.keeper, channel, message)
         elif op == "up":
             self._handle_up(channel, message)
 

@@ -104,6 +104,7 @@ def _accept(listener: socket.socket, secret: bytes, deadline: Deadline) -> socke
         client, _ = listener.accept()
         client.settimeout(max(0.01, deadline.within(CONNECT_TIMEOUT_S / 4).remaining_s()))
         with contextlib.suppress(OSError):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hmac.compare_digest(_read(client, len(secret)), secret):
                 return client
         client.close()

@@ -18,6 +18,7 @@ from .files.paths import local_username
 from .files.ssh_config import resolve
 
 if TYPE_CHECKING:
+    from .open_port import SshPort as SshPort
     from .session import Session as Session
     from .sshtunnel_forwarder import SshtunnelForwarder as SshtunnelForwarder
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_resolvable",
     "known_instances",
     "local_username",
+    "open_ssh_port",
     "open_sshtunnel",
     "pinned_keys",
     "resolve",
@@ -49,6 +51,18 @@ def connect(request: ConnectRequest, *, key_just_added: bool = False, keep_tryin
     from .open_session import connect_with_retries
 
     return connect_with_retries(request, only_accepted=key_just_added, keep_trying_s=keep_trying_s)
+
+
+def open_ssh_port(request: ConnectRequest) -> SshPort:
+    """A connection to the machine's SSH port for another SSH client, without a login there; jump hosts are verified and
+    logged in to. A closed or refused connection is tried three times. Its ``host_keys`` are what ``connect`` would
+    accept; if none is known, a first connection verifies the host key.
+
+    Raises as ``connect``, but ``no-usable-key`` and what else a login raises only at jump hosts.
+    """
+    from .open_port import open_ssh_port as open_port
+
+    return open_port(request)
 
 
 def open_sshtunnel(

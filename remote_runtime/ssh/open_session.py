@@ -11,17 +11,13 @@ from dataclasses import replace
 
 from ..core.errors import DeadlinePassed, SshError
 from .auth.candidate import KeyCandidate
-from .auth.certificates import presented_certificate
-from .auth.host_keys import HostKeyPolicy
 from .auth.login import TooManyAuthFailures, authenticate
 from .connect_request import ConnectRequest, RetryableError, WaitProgress
-from .files.known_hosts import HostKey
-from .files.paths import home_dir
-from .negotiate import LONGER_TIMEOUT_HINT, connection_lost_error, hung_up_error, negotiate
-from .open_connection import open_connection
-from .penalties import CONNECTION_PENALTY_S, LOGIN_PENALTY_S
+from .negotiate import LONGER_TIMEOUT_HINT, connection_lost_error, hung_up_error
+from .penalties import LOGIN_PENALTY_S
 from .session import Session
 from .transport.transport import Transport
+from .verified_transport import open_verified
 
 log = logging.getLogger(__name__)
 _RETRY_PAUSE_S = 1.0
@@ -120,29 +116,12 @@ def _wait_for_penalties(request: ConnectRequest, last_error: TooManyAuthFailures
 
 def _try_once(request: ConnectRequest, candidates: Iterable[KeyCandidate], refused: set[tuple[str, bytes]]) -> Session:
     instance, settings, keys = request.instance, request.settings, request.keys
-    address = (instance.address, instance.port)
     with ExitStack() as undo:
-        policy = HostKeyPolicy(instance, settings, pins=request.pins, home=home_dir(request.environ))
-        key_types = policy.algorithms()
-        connection = open_connection(request, undo, connect_with_retries)
-        try:
-            transport = Transport(connection.socket, key_types, connection.close_reason, settings.allowed_algorithms)
-        except SshError:  # ~/.ssh/config allows none of the algorithms
-            connection.socket.close()
-            raise
-        undo.callback(transport.close)
-        negotiate(transport, connection, request)
-        keys.penalties.note_version(address, transport.remote_version)
-        host_key = HostKey(transport.host_key.get_name(), transport.host_key.get_base64())
-        try:
-            how_known = policy.check(host_key, request.progress, presented_certificate(transport.host_key))
-        except SshError:
-            keys.penalties.add(address, CONNECTION_PENALTY_S)
-            raise
+        transport, host_key, how_known = open_verified(request, undo, connect_with_retries)
         try:
             accepted = _log_in(transport, request, candidates, refused)
         except BaseException:
-            keys.penalties.add(address, LOGIN_PENALTY_S)
+            keys.penalties.add((instance.address, instance.port), LOGIN_PENALTY_S)
             raise
         keys.remember_accepted(accepted, instance.host_key_name, settings)
         key = accepted.key if accepted else None

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import paramiko
 
+from ..core.access import SshServerAddress
 from ..core.callbacks import RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, HealthError, RemoteRuntimeError, SshError
@@ -21,6 +22,7 @@ from .connect_request import ConnectRequest
 from .files.known_hosts import HostKey
 from .forwarder.channel_pool import ChannelPool
 from .forwarder.connection import OPEN_TIMEOUT_S
+from .server_address import ServerAddress
 from .streams.client_streams import ClientStreams
 from .streams.link import StreamLink
 from .streams.stream_forwarder import StreamForwarder
@@ -61,6 +63,7 @@ class Session:
         self._release = release
         self._silent_agent = request.keys.silent_agent
         self.run: RunCommand = functools.partial(run_command, transport)
+        self._server_address = ServerAddress(self.run)
         self._timeout_s = max(_MIN_LOGIN_S, request.deadline.timeout_s)
 
     def __enter__(self) -> Session:
@@ -111,6 +114,11 @@ class Session:
         """The round-trip time in milliseconds. Raises ``SshError`` ``ssh-unreachable`` if nothing is received for
         ``within_s``; the session should be closed then."""
         return 1000 * self._transport.round_trip_s(within_s)
+
+    def ssh_server(self, deadline: Deadline) -> SshServerAddress | None:
+        """Where this login was accepted; None if the server does not say. Raises as ``run``."""
+        found = self._server_address.find(deadline)
+        return found and SshServerAddress(*found, f"{self.host_key.kind} {self.host_key.data}")
 
     def dial(self, host: str, port: int, *, within_s: float) -> ChannelStream:
         """A connection from the machine to ``host``:``port`` as it sees them; with port 0, to the unix socket whose

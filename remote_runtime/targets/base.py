@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..core.access import InstalledKey, LoginAccess
+from ..core.access import InstalledKey, LoginAccess, SshServerAddress
 from ..core.callbacks import Progress, Prompt, RunCommand
 from ..core.creation import CloudResource, CreationPlan, ZoneAttempt
 from ..core.deadline import Deadline
@@ -19,6 +19,7 @@ from ..core.price import HourlyPrice
 from ..core.profile import Profile
 
 if TYPE_CHECKING:
+    from ..ssh.open_port import SshPort
     from ..ssh.streams.client_streams import ClientStreams
     from ..tunnel.identity import ServerIdentity, Stream
     from ..tunnel.protocols import Forwarder
@@ -44,6 +45,9 @@ class TargetSession(Protocol):
 
     def login_facts(self) -> Mapping[str, str]:
         """``host-key`` and ``login`` in words, ``agent`` where it did not answer; empty for this computer."""
+
+    def ssh_server(self, deadline: Deadline) -> SshServerAddress | None:
+        """Where the machine's SSH server accepted this login; None if that is not known. Raises as ``run``."""
 
     def dial(self, host: str, port: int, *, within_s: float) -> Stream: ...
     def forward_socket(self, sock: socket.socket, host: str, port: int, *, within_s: float) -> None: ...
@@ -131,6 +135,10 @@ class Target(ABC):
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         """Connect and log in. Raises ``SshError``; ``CloudError``: `no-credentials` on the route through IAP, or for a
         key that cannot be installed."""
+
+    def open_ssh_port(self, instance: Instance, options: LoginOptions) -> SshPort:
+        """A connection to its SSH port by the route of ``connect``, for another SSH client. Raises as ``connect``."""
+        raise ValueError("expected a machine with an SSH server")
 
     def exists(self) -> bool:
         """False only for a demo machine that does not run: nothing can be left on it."""

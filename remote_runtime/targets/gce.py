@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal, cast
+from typing import Literal, TypeVar, cast
 
 from .. import compute, ssh
 from ..core.access import InstalledKey
@@ -31,6 +31,8 @@ DIAGNOSABLE_CODES = ("ssh-unreachable", "ssh-refused", "no-usable-key", "iap-bac
 REGISTRY_VARIABLES = {
     "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy",
 }  # fmt: skip
+
+T = TypeVar("T")
 
 
 class GceBackend(SshBackend):
@@ -152,6 +154,17 @@ class GceBackend(SshBackend):
             login = self._login(instance, limited)
             return login.connect(instance.access, partial(self._log_in, instance, limited))
 
+        return self._by_route(connect_to, instance, options)
+
+    def open_ssh_port(self, instance: Instance, options: LoginOptions) -> ssh.SshPort:
+        def open_at(instance: Instance, respond_within_s: float | None) -> ssh.SshPort:
+            return SshBackend.open_ssh_port(self, instance, replace(options, respond_within_s=respond_within_s))
+
+        return self._by_route(open_at, instance, options)
+
+    def _by_route(
+        self, connect_to: Callable[[Instance, float | None], T], instance: Instance, options: LoginOptions
+    ) -> T:
         may_fall_back = instance.kind == "gce" and instance.via == "external" and self._gce_target().connect == "auto"
         if options.respond_within_s is not None or not may_fall_back:
             return connect_to(instance, options.respond_within_s)

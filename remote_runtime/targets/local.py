@@ -75,6 +75,9 @@ class LocalSession:
     def login_facts(self) -> dict[str, str]:
         return {}
 
+    def ssh_server(self, deadline: Deadline) -> None:
+        """None: it needs no SSH server."""
+
     def run(
         self,
         command: Sequence[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from .. import ssh
@@ -13,7 +14,7 @@ from ..core.profile import Profile, SshSettings, SshTarget
 from .base import FindOptions, LoginOptions, Target, TargetSession
 
 if TYPE_CHECKING:
-    from ..ssh import Session
+    from ..ssh import Session, SshPort
     from ..state.store import StateDir
 
 
@@ -29,6 +30,9 @@ class SshBackend(Target):
 
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         return self._log_in(instance, options, self._ssh_settings(options.deadline))
+
+    def open_ssh_port(self, instance: Instance, options: LoginOptions) -> SshPort:
+        return ssh.open_ssh_port(self._request(instance, options, self._ssh_settings(options.deadline)))
 
     def confirm_addresses(self) -> None:
         self.keys.addresses.confirm()
@@ -51,8 +55,12 @@ class SshBackend(Target):
         key_just_added: bool = False,
         keep_trying_s: float | None = None,
     ) -> Session:
+        request = replace(self._request(instance, options, settings), accepted_keys=tuple(accepted_keys))
+        return ssh.connect(request, key_just_added=key_just_added, keep_trying_s=keep_trying_s)
+
+    def _request(self, instance: Instance, options: LoginOptions, settings: SshSettings) -> ssh.ConnectRequest:
         deadline, respond_within_s = options.deadline, options.respond_within_s
-        request = ssh.ConnectRequest(
+        return ssh.ConnectRequest(
             instance,
             settings,
             deadline,
@@ -62,11 +70,9 @@ class SshBackend(Target):
             progress=options.progress,
             environ=self.environ,
             respond_by=deadline if respond_within_s is None else deadline.within(respond_within_s),
-            accepted_keys=tuple(accepted_keys),
             connector=self._connector(instance),
             reconnect=options.reconnect,
         )
-        return ssh.connect(request, key_just_added=key_just_added, keep_trying_s=keep_trying_s)
 
     def _resolve(self, deadline: Deadline) -> tuple[Instance, SshSettings]:
         target = cast("SshTarget", self.profile.target)

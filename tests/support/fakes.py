@@ -107,6 +107,9 @@ class FakeSession:
     def login_facts(self) -> dict[str, str]:
         return {"host-key": "verified: ssh-ed25519 SHA256:abc", "login": "as me"}
 
+    def ssh_server(self, deadline: Deadline) -> None:
+        """It has none."""
+
     def run(
         self,
         command: Sequence[str],

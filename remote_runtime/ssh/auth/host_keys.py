@@ -112,6 +112,14 @@ class HostKeyPolicy:
         progress(f"New host key of {self._instance.name} accepted and pinned: {_describe(host_key)}")
         return "accepted as new"
 
+    def trusted_keys(self) -> list[HostKey]:
+        """Those that ``check`` accepts without a certificate."""
+        source = next((source for source in self._sources if source.keys), self._without_port)
+        revoked = {key for each in self._revoked for key in each.revoked}
+        min_bits = self._settings.allowed_algorithms.rsa_bits
+        bits = {key: rsa_bits(base64.b64decode(key.data)) for key in source.keys}
+        return [key for key in source.keys if key not in revoked and not 0 < bits[key] < min_bits]
+
     def _is_by_address(self) -> bool:
         """Whether there is no HostKeyAlias. A certificate names hosts without their ports."""
         return self._instance.host_key_name == known_hosts_name(self._instance.address, self._instance.port)

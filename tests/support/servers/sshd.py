@@ -88,6 +88,12 @@ class Sshd:
         with (self.directory / "authorized_keys").open("a") as file:
             file.write(public_key.strip() + "\n")
 
+    def announce_address(self) -> None:
+        """Sessions find the server's address in SSH_CONNECTION, as with a listening sshd. Ours gets a socket pair, so
+        bash, which reads this file for sshd, sets the variable."""
+        line = f"export SSH_CONNECTION='127.0.0.1 1024 {self.address} {self.port}'\n"
+        (self.home / ".bashrc").write_text(line)
+
     def authorize_nobody(self) -> None:
         self._by_hand.clear()
         self.follow({})
@@ -199,6 +205,7 @@ class Sshd:
             "LogLevel VERBOSE",
             "PrintMotd no",
             "UseDNS no",
+            "Subsystem sftp internal-sftp",
         ]
         (self.directory / "config").write_text("\n".join(lines) + "\n")
 

@@ -1,0 +1,92 @@
+"""`ssh --stdio` as the ProxyCommand of OpenSSH's client."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.support.environment.waiting import eventually
+from tests.support.environment.world import COMMAND, World
+from tests.support.faults.faults import know
+from tests.support.servers.sshd import Sshd, make_key, running_sshd
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as server:
+        yield server
+
+
+@pytest.fixture
+def key(world: World, sshd: Sshd) -> Path:
+    """Of a world with the profile `box` for an SSH host."""
+    key = world.home / "key"
+    make_key(key)
+    sshd.authorize(key.with_suffix(".pub").read_text())
+    know(world, sshd)
+    target = f"target: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}"
+    world.profile("box", f"version: 1\n{target}\nssh: {{user: {sshd.user}, identity_file: {key}}}\n")
+    return key
+
+
+def ssh(world: World, key: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    options = {
+        "ProxyCommand": shlex.join([*COMMAND, "ssh", "--stdio", "box"]),
+        "UserKnownHostsFile": world.state / "box.hostkeys",
+        "HostKeyAlias": "rr-box",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+    }
+    words = ["ssh", "-F", "none", "-i", str(key), *(f"-o{name}={value}" for name, value in options.items()), "rr-box"]
+    return subprocess.run(
+        [*words, *command], env=world.environ, input=stdin, capture_output=True, text=True, timeout=90, check=False
+    )
+
+
+def test_without_a_runtime_it_takes_the_route_of_up_and_leaves_nothing(world: World, sshd: Sshd, key: Path) -> None:
+    logins = sshd.logins()
+    done = ssh(world, key, "cat; exit 7", stdin="one\ntwo\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, "one\ntwo\n", "")
+    assert sshd.logins() == logins + 1, "the client's own"
+    assert not world.running()
+
+
+def test_over_the_connection_of_the_keeper_ten_clients_log_in_at_once(world: World, sshd: Sshd, key: Path) -> None:
+    world.up("box")
+    done = ssh(world, key, "echo", "here")
+    assert (done.returncode, done.stdout) == (0, "here\n"), "this server does not say where it is"
+
+    sshd.announce_address()
+    sshd.cut()
+    eventually(lambda: world.look("box")["reconnects"] == 1 and world.look("box")["state"] == "ready")
+    path = world.profiles / "box.yaml"
+    path.write_text(path.read_text().replace(f"port: {sshd.port}", "port: 1"))  # no other way leads there
+    logins = sshd.logins()
+    with ThreadPoolExecutor(10) as pool:
+        results = list(pool.map(lambda number: ssh(world, key, "echo", str(number)), range(10)))
+    assert [each.stdout for each in results] == [f"{number}\n" for number in range(10)], results[0].stderr
+    assert sshd.logins() == logins + 10
+
+
+def test_what_fails_is_on_stderr_with_the_status_of_ssh(world: World, key: Path) -> None:
+    (world.home / ".ssh" / "known_hosts").unlink()
+    done = world.run("ssh", "--stdio", "box")
+    assert (done.code, done.out) == (255, "")
+    assert "error[host-key-unknown]" in done.err
+    assert world.run("ssh", "--stdio", "no-such-profile").code == 255
+    done = world.run("ssh", "--stdio", "box", "--json", "--", "true")
+    assert (done.code, done.out) == (255, "")
+    assert "error[usage]" in done.err
+
+
+def test_this_computer_has_no_ssh_server_to_connect_to(world: World) -> None:
+    world.profile("here", "version: 1\ntarget: {kind: local}\n")
+    done = world.run("ssh", "--stdio", "here")
+    assert (done.code, done.out) == (255, "")
+    assert "runs on this computer" in done.err
