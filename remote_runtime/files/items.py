@@ -6,13 +6,14 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ..core.errors import MachineError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.sanitize import clean_line
 from .remote.names import is_safe
 
+T = TypeVar("T")
 Kind = Literal["file", "folder", "link"]
 PART_BYTES = 1 << 20  # a larger file is copied in parts, over all connections
 MAX_PARTS = 1 << 14
@@ -116,6 +117,6 @@ def batches(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield batch
 
 
-def groups(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+def groups(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), CALL_ITEMS):
         yield items[start : start + CALL_ITEMS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ..core.deadline import Deadline
 from .agent import Agent
@@ -11,13 +11,15 @@ from .items import BATCH_BYTES, BATCH_FILES, Tally, check_names
 from .items import Item as Item
 from .items import ItemFailure as ItemFailure
 from .pipeline import MAX_CONNECTIONS, Job, Pipeline
+from .remote.rows import ScanRow
 from .upload import Upload
 
 BYTES_PER_CONNECTION = 2 << 20  # fewer need no connection of their own
 
 
 class Transfer:
-    """``local_root`` and ``remote_root``: the folders that the items' paths are relative to."""
+    """``local_root`` and ``remote_root``: the folders that the items' paths are relative to. ``expected``: targets that
+    are replaced only if they are still like this; None: only if there is nothing."""
 
     def __init__(
         self,
@@ -27,10 +29,12 @@ class Transfer:
         remote_root: bytes,
         deadline: Deadline,
         on_progress: Callable[[int, int], None] = lambda size, files: None,
+        expected: Mapping[bytes, ScanRow | None] | None = None,
     ) -> None:
         self._agent = agent
         self._deadline = deadline
         self._on_progress = on_progress
+        self._expected = expected or {}
         self.local_root = local_root
         self.remote_root = remote_root
 
@@ -42,6 +46,8 @@ class Transfer:
         check_names(items)
         tally = Tally(self._on_progress)
         upload = Upload(self._agent, self.local_root, self.remote_root, tally)
+        if self._expected:
+            upload.expect(self._expected)
         upload.make_folders([item for item in items if item.kind == "folder"])
         self._run(upload.jobs([item for item in items if item.kind == "file"]), items, tally)
         upload.make_links([item for item in items if item.kind == "link"])
@@ -53,6 +59,7 @@ class Transfer:
         check_names(items)
         tally = Tally(self._on_progress)
         download = Download(self.local_root, self.remote_root, tally)
+        download.tree.expect(self._expected)
         try:
             download.make_folders([item for item in items if item.kind == "folder"])
             self._run(download.jobs([item for item in items if item.kind == "file"]), items, tally)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..launcher.call import invalid_reply
@@ -11,7 +11,9 @@ from .agent import Agent, reason
 from .items import PART_BYTES, Item, Tally, batches, groups, part_bytes, part_key
 from .pipeline import Job
 from .remote.names import to_text
+from .remote.rows import ScanRow
 from .remote.source_files import is_hole, may_have_holes, open_file, read_file
+from .remote.sync_requests import to_wire
 from .remote.wire import FrameSocket
 
 CHANGED = "it changed while it was copied"
@@ -31,6 +33,12 @@ class Upload:
             self._note(group, answer)
             made = set(answer["made"]) if isinstance(answer.get("made"), list) else set()
             self._made_folders += [item for item in group if to_text(item.target) in made]
+
+    def expect(self, rows: Mapping[bytes, ScanRow | None]) -> None:
+        for names in groups(list(rows)):
+            present = {name: row for name in names if (row := rows[name]) is not None}
+            absent = [to_text(name) for name in names if name not in present]
+            self._agent.call(self.request("sync-expect", rows=to_wire(present), absent=absent))
 
     def make_links(self, links: Sequence[Item]) -> None:
         for group in groups(links):

@@ -36,6 +36,21 @@ LOCAL = {
         "They can't be read or written, changed meanwhile, or are devices or pipes. The message lists them.",
         "Fix what the list shows, then run the command again with `--resume`.",
     ),
+    "sync-running": CatalogueEntry(
+        "Another sync of the same two folders is running.",
+        "It was started in another terminal, perhaps with `--watch`.",
+        "Wait until it has finished, or end it with Ctrl-C.",
+    ),
+    "sync-incomplete": CatalogueEntry(
+        "Some files were not synced.",
+        "They can't be read or written, changed meanwhile, or are devices or pipes. The message lists them.",
+        "Fix what the list shows, then run the command again.",
+    ),
+    "folder-unreadable": CatalogueEntry(
+        "A folder of this computer can't be read.",
+        "It is no folder, or belongs to another user.",
+        "Check the path and its permissions.",
+    ),
     "not-up": CatalogueEntry(
         "This runtime is not running.",
         "It was never started here, was stopped, or is not ready yet.",

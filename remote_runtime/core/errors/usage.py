@@ -16,6 +16,31 @@ USAGE = {
         "Run it in a terminal, or answer in advance: `remote-runtime up PROFILE --yes`, `remote-runtime down PROFILE "
         "--yes`.",
     ),
+    "sync-source-missing": CatalogueEntry(
+        "The source of the sync is not there.",
+        "The path is misspelled, or its disk is not mounted. A sync needs a folder.",
+        "Check the path. To copy one file, use `cp`.",
+    ),
+    "sync-source-empty": CatalogueEntry(
+        "The source of the sync is empty, and `--delete` was given.",
+        "It was not empty at the last sync. Its disk is not mounted, or the machine is a new one. Nothing was changed.",
+        "Check the source. If everything is to be deleted on the target, add `--force`.",
+    ),
+    "sync-target-unusable": CatalogueEntry(
+        "The target of the sync is no folder, or can't be made.",
+        "A file has its name, the folder above it does not exist, or it is read-only.",
+        "Make the folder first, or name another one.",
+    ),
+    "sync-not-confirmed": CatalogueEntry(
+        "A first sync of more than 1 GB asks before it copies.",
+        "There is no terminal to ask on, or the question was not answered with yes. Nothing was changed.",
+        "Run it in a terminal, or answer in advance with `--yes`.",
+    ),
+    "ignore-file-invalid": CatalogueEntry(
+        "The file `.remote-runtime-ignore` has an error.",
+        "A pattern has a bracket that is not closed, a class such as `[:alpha:]`, or names nothing.",
+        "Fix the line that the message names. Nothing was changed.",
+    ),
     "profile-not-found": CatalogueEntry(
         "No profile has this name.",
         "The name is misspelled, or the file is in a folder that is not searched.",

@@ -71,6 +71,10 @@ class AgentConnection:
             self._with_bodies[name](request, body)
         elif name in JSON_HANDLERS:
             self._answer_json(JSON_HANDLERS[name], request)
+        elif name in SYNC_REQUESTS:
+            from . import sync_requests  # a copy does without its modules
+
+            self._answer_json(getattr(sync_requests, SYNC_REQUESTS[name]), request)
         else:
             self._connection.send({"error": {"errno": errno.ENOSYS, "why": "the agent does not have this request"}})
 
@@ -217,6 +221,16 @@ JSON_HANDLERS: dict[str, Callable[[Header, Trees], Answer]] = {
     "folders": make_folders,
     "set-folders": set_folders,
     "links": make_links,
+}
+
+# Functions of ``sync_requests``.
+SYNC_REQUESTS = {
+    "sync-patterns": "read_patterns",
+    "sync-scan": "scan",
+    "sync-rows": "rows_now",
+    "sync-remove": "remove",
+    "sync-modes": "set_modes",
+    "sync-expect": "expect",
 }
 
 

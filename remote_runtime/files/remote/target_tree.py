@@ -10,8 +10,13 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from .names import from_home, is_safe
+
+if TYPE_CHECKING:
+    from .rows import ScanRow
 
 MODE_BITS = 0o777  # a copy gets no setuid or setgid bit
 FOLDER_MODE = 0o700  # until everything in it has been written
@@ -25,6 +30,7 @@ class TargetTree:
     def __init__(self, root: bytes) -> None:
         self.root = from_home(root)
         self._checked_folders = {b""}
+        self._expected: dict[bytes, ScanRow | None] = {}
         self._descriptors: dict[bytes, int] = {}
         self._lock = threading.Lock()
 
@@ -39,7 +45,7 @@ class TargetTree:
                 _set_attributes(descriptor, aside, mode, mtime_ns)
             finally:
                 os.close(descriptor)
-            _replace(aside, path)
+            self._replace(aside, path)
         except BaseException:
             _unlink(aside)
             raise
@@ -72,7 +78,7 @@ class TargetTree:
             raise
         _set_attributes(descriptor, aside, mode, mtime_ns)
         self._close(aside)
-        _replace(aside, path)
+        self._replace(aside, path)
 
     def discard(self, name: bytes, key: str) -> None:
         aside = aside_path(self.path(name), key)
@@ -109,10 +115,23 @@ class TargetTree:
         try:
             if os.utime in os.supports_follow_symlinks:
                 os.utime(aside, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
-            _replace(aside, path)
+            self._replace(aside, path)
         except BaseException:
             _unlink(aside)
             raise
+
+    def remove(self, name: bytes) -> None:
+        """A file, a link or an empty folder."""
+        path = self.path(name)
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            os.rmdir(path)
+            self._checked_folders.discard(name)  # a link may take its place
+        else:
+            os.unlink(path)
+
+    def expect(self, rows: Mapping[bytes, ScanRow | None]) -> None:
+        """Replace these paths only if they are as in ``rows``; None: only if there is nothing."""
+        self._expected.update({os.path.join(self.root, name): row for name, row in rows.items()})
 
     def path(self, name: bytes) -> bytes:
         """Where it is. Raises ``OSError`` if ``name`` does not stay below the root, also by a symbolic link."""
@@ -128,6 +147,15 @@ class TargetTree:
             descriptors, self._descriptors = self._descriptors, {}
         for descriptor in descriptors.values():
             os.close(descriptor)
+
+    def _replace(self, aside: bytes, path: bytes) -> None:
+        _refuse_special(path)
+        if path in self._expected:
+            from .expected import check_is
+
+            check_is(path, self._expected[path])
+        os.replace(aside, path)
+        self._expected.pop(path, None)
 
     def _check_folder(self, folder: bytes) -> None:
         path = self.root
@@ -178,11 +206,6 @@ def _set_attributes(descriptor: int, path: bytes, mode: int, mtime_ns: int) -> N
     else:
         os.utime(path, ns=(mtime_ns, mtime_ns))
         os.chmod(path, mode & MODE_BITS)
-
-
-def _replace(aside: bytes, path: bytes) -> None:
-    _refuse_special(path)
-    os.replace(aside, path)
 
 
 def _refuse_special(path: bytes) -> None:

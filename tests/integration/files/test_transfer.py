@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -37,7 +38,7 @@ def ignore(size: int, files: int) -> None:
 
 
 def transfer(agent: Agent, here: Path, there: Path, *, on_progress: Callable[[int, int], None] = ignore) -> Transfer:
-    roots = {"local_root": os.fsencode(here), "remote_root": os.fsencode(there)}
+    roots: dict[str, Any] = {"local_root": os.fsencode(here), "remote_root": os.fsencode(there)}
     return Transfer(agent, **roots, deadline=Deadline(60), on_progress=on_progress)
 
 
