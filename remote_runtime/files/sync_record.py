@@ -9,13 +9,13 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, LocalError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.file_lock import locked
-from ..core.private_file import ensure_private_dir, read_private, write_private
+from ..core.private_file import ensure_private_dir, open_private, read_private, write_private
 from .remote.rows import InvalidTable, ScanRow, pack, unpack
 
 FOLDER = "sync"
@@ -35,12 +35,21 @@ class Synced(NamedTuple):
 Paths = Mapping[bytes, Synced]
 
 
+class CleanState(NamedTuple):
+    """After a sync that left nothing to do: the stamps of both scans, and how many paths there were."""
+
+    source: bytes
+    target: bytes
+    paths: int
+
+
 @fast_dataclass(frozen=True)
 class SyncRecord:
     """``pending``: what was about to be copied; some of it was, if the sync did not end."""
 
     synced: Paths
     pending: Paths
+    clean: CleanState | None = None
 
     def settled(self, target: Mapping[bytes, ScanRow]) -> Paths:
         """``synced`` with those of ``pending`` that the target has."""
@@ -83,6 +92,15 @@ class RecordFile:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def load_clean(self) -> CleanState | None:
+        """That of the record, which is not read. None if there is none."""
+        try:
+            with os.fdopen(open_private(self._path, os.O_RDONLY), "rb") as file:
+                found = json.loads(file.readline())["clean"]
+            return CleanState(bytes.fromhex(found[0]), bytes.fromhex(found[1]), found[2])
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return None  # ``load`` says what is wrong
+
     def load(self) -> SyncRecord | None:
         """None if there is none. Raises ``LocalError`` ``state-unreadable``."""
         try:
@@ -104,7 +122,9 @@ class RecordFile:
     def save(self, record: SyncRecord) -> None:
         """After a crash the old or the new one is there. Raises ``LocalError`` ``state-dir-unusable``."""
         synced = _pack(record.synced)
-        header = {"format": _FORMAT, "sides": self._sides, "synced_bytes": len(synced)}
+        header: dict[str, Any] = {"format": _FORMAT, "sides": self._sides, "synced_bytes": len(synced)}
+        if record.clean is not None:
+            header["clean"] = [record.clean.source.hex(), record.clean.target.hex(), record.clean.paths]
         try:
             write_private(self._path, json.dumps(header).encode() + b"\n" + synced + _pack(record.pending))
         except OSError as error:

@@ -15,7 +15,7 @@ from .items import Item, ItemFailure
 from .remote.ignore import IgnoreRules, InvalidPattern
 from .remote.rows import ScanRow
 from .sync_plan import NOT_EMPTY, Side, SyncOptions, SyncPlan, make_plan
-from .sync_record import Paths, RecordFile, Synced, SyncRecord, is_content
+from .sync_record import CleanState, Paths, RecordFile, Synced, SyncRecord, is_content
 from .sync_sides import Problems, Scan, SyncSide
 
 DIFFERS = "it differs from the source after the copy"
@@ -55,7 +55,7 @@ class SyncOutcome:
 
 
 class Sync:
-    """The caller holds the lock of ``record_file``."""
+    """``source_scan`` and ``patterns``: what ``run`` found. The caller holds the lock of ``record_file``."""
 
     def __init__(
         self, source: SyncSide, target: SyncSide, record_file: RecordFile, options: SyncOptions, steps: Steps
@@ -64,23 +64,28 @@ class Sync:
         self._record_file = record_file
         self._options = options
         self._steps = steps
-        self.source_rows: Mapping[bytes, ScanRow] = {}
+        self.patterns = b""
+        self.source_scan: Scan | None = None
 
     def run(self) -> SyncOutcome:
         """Raises ``RemoteRuntimeError``; what was done until then is on record."""
-        record = self._record_file.load()
+        clean = self._record_file.load_clean()
         self._steps.scanning()
-        patterns = checked_patterns(self._source)
-        source, target = self._scan_both(patterns)
+        self.patterns = checked_patterns(self._source)
+        source, target = self._scan_both(self.patterns)
         if not source.exists:
             raise UsageError("sync-source-missing", "The source of the sync is not there")
+        self.source_scan = source
+        is_same = clean is not None and (source.stamp, target.stamp) == (clean.source, clean.target)
+        if clean is not None and is_same and not source.problems and not target.problems:
+            return SyncOutcome([], [], [], {}, {}, 0, clean.paths)
+        record = self._record_file.load()
         last = record.settled(target.rows) if record is not None else {}
         self._refuse_empty(source, last)
         options = SyncOptions(
             self._options.delete, self._options.force, self._options.compares_modes, target.folds_case
         )
         plan = make_plan(Side(source.rows, source.problems), Side(target.rows, target.problems), last, options)
-        self.source_rows = source.rows
         return self._carry_out(plan, source, target, last, record)
 
     def _scan_both(self, patterns: bytes) -> tuple[Scan, Scan]:
@@ -123,7 +128,7 @@ class Sync:
         kept_on_record = _still_on_record(plan, source, target, last)
         touched = [*plan.removals, *plan.copies, *plan.modes]
         if not touched:
-            self._save(record, {**plan.synced, **kept_on_record})
+            self._save(record, {**plan.synced, **kept_on_record}, _clean(plan, source.stamp, target.stamp))
             return SyncOutcome([], [], [], plan.kept, failed, 0, len(plan.synced))
         self._steps.confirm(sum(item.kind == "file" for item in items), size, is_first=record is None)
         pending = {path: _synced(source.rows[path], source.rows[path]) for path in plan.copies}
@@ -159,7 +164,7 @@ class Sync:
     ) -> SyncOutcome:
         self._steps.checking()
         touched = [*plan.removals, *plan.copies, *plan.modes]
-        rows, problems = self._target.rows_now(list(dict.fromkeys(touched)))
+        rows, problems, stamp = self._target.rows_now(list(dict.fromkeys(touched)))
         synced = {**plan.synced, **kept_on_record}
         done: set[bytes] = set()
         for path in [*plan.copies, *plan.modes]:
@@ -178,7 +183,8 @@ class Sync:
             if path in last:
                 synced[path] = last[path]
         self._set_folder_times(plan, source, target)
-        self._record_file.save(SyncRecord(synced, {}))
+        clean = _clean(plan, source.stamp, stamp) if not failed else None
+        self._record_file.save(SyncRecord(synced, {}, clean))
         return SyncOutcome(
             [path for path in plan.copies if path in done],
             sorted(deleted),
@@ -195,9 +201,9 @@ class Sync:
         alike = [path for path in parents if path in plan.synced and source.rows[path].mode == target.rows[path].mode]
         self._target.set_modes({path: _mode(source.rows[path]) for path in sorted(alike, reverse=True)})
 
-    def _save(self, record: SyncRecord | None, synced: dict[bytes, Synced]) -> None:
-        if record is None or record.pending or record.synced != synced:
-            self._record_file.save(SyncRecord(synced, {}))
+    def _save(self, record: SyncRecord | None, synced: dict[bytes, Synced], clean: CleanState | None) -> None:
+        if clean is not None or record is None or record.pending or record.synced != synced:
+            self._record_file.save(SyncRecord(synced, {}, clean))
 
 
 def checked_patterns(source: SyncSide) -> bytes:
@@ -218,6 +224,13 @@ def _still_on_record(plan: SyncPlan, source: Scan, target: Scan, last: Paths) ->
         if path in unknown or any(path.startswith(folder + b"/") for folder in unknown):
             found[path] = last[path]
     return found
+
+
+def _clean(plan: SyncPlan, source_stamp: bytes, target_stamp: bytes) -> CleanState | None:
+    """None if something is to be listed, or decided, again the next time."""
+    if plan.kept or plan.failed or not source_stamp or not target_stamp:
+        return None
+    return CleanState(source_stamp, target_stamp, len(plan.synced) + len(plan.copies) + len(plan.modes))
 
 
 def _synced(row: ScanRow, other: ScanRow) -> Synced:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..core.errors import LocalError
-from ..core.fast_dataclass import fast_dataclass
 from ..core.sanitize import clean_line
 from ..launcher.call import invalid_reply
 from .agent import MAX_WHY_CHARS, Agent
@@ -23,17 +23,23 @@ T = TypeVar("T")
 MAX_ROWS = 5_000_000
 PATHS_PER_CALL = 5_000
 Problems = dict[bytes, str]
+Rows = dict[bytes, ScanRow]
 OnHashed = Callable[[int, int], None]
 
 
-@fast_dataclass(frozen=True)
 class Scan:
-    """``problems``: paths that could not be read, and why."""
+    """``problems``: paths that could not be read, and why. ``stamp``: equal for equal rows; empty if that is not known.
+    ``load_rows``: called when ``rows`` is read first."""
 
-    exists: bool
-    rows: Mapping[bytes, ScanRow]
-    problems: Problems
-    folds_case: bool
+    def __init__(
+        self, exists: bool, problems: Problems, folds_case: bool, stamp: bytes, load_rows: Callable[[], Rows]
+    ) -> None:
+        self.exists, self.problems, self.folds_case, self.stamp = exists, problems, folds_case, stamp
+        self._load_rows = load_rows
+
+    @functools.cached_property
+    def rows(self) -> Rows:
+        return self._load_rows()
 
 
 class SyncSide(Protocol):
@@ -45,8 +51,9 @@ class SyncSide(Protocol):
     def scan(self, patterns: bytes, on_hashed: OnHashed) -> Scan:
         """``on_hashed``: gets the bytes that were hashed, and how many there are in all."""
 
-    def rows_now(self, paths: Sequence[bytes]) -> tuple[dict[bytes, ScanRow], Problems]:
-        """After a scan: the rows of ``paths`` as they are by now. The next scan need not hash them."""
+    def rows_now(self, paths: Sequence[bytes]) -> tuple[Rows, Problems, bytes]:
+        """After a scan: the rows of ``paths`` as they are by now, which the next scan need not hash; and the stamp of
+        all rows with these."""
 
     def remove(self, rows: Mapping[bytes, ScanRow]) -> Problems:
         """After a scan: remove these paths, in this order, if they are still as in ``rows``. What stays, and why."""
@@ -68,11 +75,11 @@ class LocalSide:
         self._tree = SyncedTree(TargetTree(self._root), patterns, self._cache)
         self._attempt(self._scan, on_hashed)
         found = self._tree.scanned
-        return Scan(found.exists, found.rows, found.problems, found.folds_case)
+        return Scan(found.exists, found.problems, found.folds_case, found.stamp, lambda: found.rows)
 
-    def rows_now(self, paths: Sequence[bytes]) -> tuple[dict[bytes, ScanRow], Problems]:
-        _, rows, problems = self._tree.rows_now(paths, self._tree.scanned.stamp)
-        return rows, problems
+    def rows_now(self, paths: Sequence[bytes]) -> tuple[Rows, Problems, bytes]:
+        stamp, rows, problems = self._tree.rows_now(paths, self._tree.scanned.stamp)
+        return rows, problems, stamp
 
     def remove(self, rows: Mapping[bytes, ScanRow]) -> Problems:
         return self._tree.remove(rows)
@@ -101,7 +108,7 @@ class RemoteSide:
         self._key = [name.encode(), root]
         self._cache = cache
         self._patterns = b""
-        self._rows: dict[bytes, ScanRow] = {}
+        self._scanned: Scan | None = None
         self._stamp = b""
 
     def read_patterns(self) -> bytes:
@@ -112,9 +119,12 @@ class RemoteSide:
 
     def scan(self, patterns: bytes, on_hashed: OnHashed) -> Scan:
         self._patterns = patterns
-        known, old = self._cache.load(*self._key, patterns)
+        self._scanned = scanned = self._scan(self._cache.stamp(*self._key, patterns), on_hashed)
+        return scanned
+
+    def _scan(self, known: bytes, on_hashed: OnHashed) -> Scan:
         last: dict[str, Any] = {}
-        rows: dict[bytes, ScanRow] = {}
+        rows: Rows = {}
         for answer in self._agent.stream(self._request("sync-scan", known=known.hex())):
             match answer:
                 case {"hashed": int(done), "of": int(total)}:
@@ -127,27 +137,35 @@ class RemoteSide:
                     raise invalid_reply("a part of a scan of an unknown kind")
             if len(rows) > MAX_ROWS:
                 raise invalid_reply(f"more than {MAX_ROWS} files")
-        return self._take(last, rows, old)
+        return self._take(last, rows, known)
 
-    def _take(self, last: dict[str, Any], rows: dict[bytes, ScanRow], old: dict[bytes, ScanRow]) -> Scan:
+    def _take(self, last: dict[str, Any], rows: Rows, known: bytes) -> Scan:
         match last:
             case {
                 "exists": bool(exists), "stamp": str(stamp), "difference": bool(is_difference), "gone": list(gone),
                 "problems": list(problems), "folds_case": bool(folds_case),
             }:  # fmt: skip
-                is_same = is_difference and not rows and not gone
-                if is_difference:
-                    for path in gone:
-                        old.pop(_path(path), None)
-                    rows = {**old, **rows} if rows else old
-                self._rows, self._stamp = rows, _stamp(stamp)
-                if not is_same or not self._stamp:
-                    self._keep()
-                return Scan(exists, self._rows, _problems(problems), folds_case)
+                self._stamp = _stamp(stamp)
+                gone_paths = [_path(path) for path in gone]
+
+                def load_rows() -> Rows:
+                    found = rows
+                    if is_difference:
+                        kept_stamp, found = self._cache.load(*self._key, self._patterns)
+                        if kept_stamp != known:  # another sync has replaced them
+                            return self._scan(b"", lambda done, total: None).rows
+                        for path in gone_paths:
+                            found.pop(path, None)
+                        found.update(rows)
+                    if not is_difference or rows or gone_paths:
+                        self._keep(found)
+                    return found
+
+                return Scan(exists, _problems(problems), folds_case, self._stamp, load_rows)
         raise invalid_reply("the end of a scan is missing")
 
-    def rows_now(self, paths: Sequence[bytes]) -> tuple[dict[bytes, ScanRow], Problems]:
-        found: dict[bytes, ScanRow] = {}
+    def rows_now(self, paths: Sequence[bytes]) -> tuple[Rows, Problems, bytes]:
+        found: Rows = {}
         failures: Problems = {}
         for part in _parts(paths):
             request = self._request("sync-rows", paths=[to_text(path) for path in part], stamp=self._stamp.hex())
@@ -158,11 +176,11 @@ class RemoteSide:
                     self._stamp = _stamp(stamp)
                 case _:
                     raise invalid_reply("expected rows")
+        rows = dict(self._scanned.rows) if self._scanned is not None else {}
         for path in paths:
-            self._rows.pop(path, None)
-        self._rows.update(found)
-        self._keep()
-        return found, failures
+            rows.pop(path, None)
+        self._keep({**rows, **found})
+        return found, failures, self._stamp
 
     def remove(self, rows: Mapping[bytes, ScanRow]) -> Problems:
         failures: Problems = {}
@@ -178,10 +196,10 @@ class RemoteSide:
             failures.update(self._problems_of(self._request("sync-modes", modes=wanted)))
         return failures
 
-    def _keep(self) -> None:
-        """What the agent will know by this stamp. Without one it sends everything again."""
+    def _keep(self, rows: Rows) -> None:
+        """What the agent knows by this stamp. Without one it sends everything again."""
         if self._stamp:
-            self._cache.save(*self._key, self._patterns, rows=self._rows, stamp=self._stamp)
+            self._cache.save(*self._key, self._patterns, rows=rows, stamp=self._stamp)
 
     def _request(self, do: str, **fields: Any) -> dict[str, Any]:
         return {"do": do, "root": self._root, "patterns": to_text(self._patterns), **fields}
@@ -198,7 +216,7 @@ def _parts(paths: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         yield paths[start : start + PATHS_PER_CALL]
 
 
-def _checked_rows(table: str) -> dict[bytes, ScanRow]:
+def _checked_rows(table: str) -> Rows:
     try:
         rows = from_wire(table)
     except ValueError as error:

@@ -5,6 +5,7 @@ A table is quick to write and to read: all paths, then all first numbers, all se
 
 from __future__ import annotations
 
+import functools
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
@@ -86,4 +87,6 @@ def pack_rows(rows: Mapping[bytes, ScanRow]) -> bytes:
 def unpack_rows(data: bytes) -> dict[bytes, ScanRow]:
     """Raises ``InvalidTable``."""
     names, columns, values = unpack(data, len(ScanRow._fields) - 1)
-    return dict(zip(names, map(ScanRow, *columns, values)))  # noqa: B905  # Python 3.8 has no strict
+    # A third of the time that ScanRow(...) takes.
+    make = functools.partial(tuple.__new__, ScanRow)
+    return dict(zip(names, map(make, zip(*columns, values))))  # noqa: B905  # Python 3.8 has no strict

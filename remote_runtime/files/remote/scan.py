@@ -76,6 +76,7 @@ class Scanner:
             try:
                 row = hash_file(os.path.join(self.root, path))
             except OSError as exc:
+                self.changed = True
                 if exc.errno not in (errno.ENOENT, errno.ENOTDIR):
                     self.problems[path] = exc.strerror or str(exc)
                 continue

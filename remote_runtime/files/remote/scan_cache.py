@@ -29,6 +29,14 @@ class ScanCache:
         self._folder = folder
         self._max_bytes = max_bytes
 
+    def stamp(self, *key: bytes) -> bytes:
+        """That of the rows that are saved; empty if there are none."""
+        try:
+            with open(os.open(self._path(key), os.O_RDONLY | _SAFE), "rb") as file:
+                return file.read(STAMP_BYTES) if _is_ours(os.fstat(file.fileno())) else b""
+        except OSError:
+            return b""
+
     def load(self, *key: bytes) -> tuple[bytes, dict[bytes, ScanRow]]:
         """The stamp and the rows that were saved; both are empty if there are none."""
         path = self._path(key)

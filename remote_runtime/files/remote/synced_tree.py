@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -48,6 +49,15 @@ class SyncedTree:
     def scan(self) -> Iterator[tuple[int, int]]:
         """Sets ``scanned``; yields how many of how many bytes have been hashed. Raises ``OSError``, also if the root is
         no folder, and ``InvalidPattern``."""
+        was_collecting = gc.isenabled()
+        gc.disable()  # it would look at all rows again and again, and find nothing
+        try:
+            yield from self._scan()
+        finally:
+            if was_collecting:
+                gc.enable()
+
+    def _scan(self) -> Iterator[tuple[int, int]]:
         rules = IgnoreRules(self._patterns)
         try:
             os.stat(self._root)
