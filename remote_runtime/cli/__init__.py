@@ -11,7 +11,21 @@ import click
 
 from .._version import __version__
 from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, UsageError, with_default_hint
-from . import bridge, completion_script, doctor, down, help, logs, machine_types, open, outputs, profiles, ssh, status
+from . import (
+    bridge,
+    completion_script,
+    doctor,
+    down,
+    help,
+    logs,
+    machine_types,
+    open,
+    outputs,
+    profiles,
+    ssh,
+    ssh_config,
+    status,
+)
 from . import up as up_command
 from .group import OrderedGroup, examples
 from .other_names import ALIASES, SUGGESTIONS
@@ -89,7 +103,7 @@ SECTIONS = {
         *(status.status, logs.logs, outputs.outputs, doctor.doctor, machine_types.machine_types),
         help.help_,
     ),
-    "Configure": (profiles.profiles, ssh.host_key, bridge.bridge, completion_script.completion),
+    "Configure": (profiles.profiles, ssh_config.ssh_config, ssh.host_key, bridge.bridge, completion_script.completion),
 }
 
 

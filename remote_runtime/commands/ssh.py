@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from .. import compute, ssh
-from ..core import file_lock
-from ..core.access import InstalledKey
+from ..core.access import InstalledKey, LoginAccess
 from ..core.deadline import Deadline
-from ..core.errors import LocalError, SshError
+from ..core.errors import LocalError
 from ..core.model import Instance
 from ..core.profile import Profile
 from ..state import store
@@ -20,46 +19,23 @@ from .context import CommandContext
 
 COMMAND_TIMEOUT_S = 86400.0
 KEY_REMOVAL_TIMEOUT_S = 150.0
-MIN_VALIDITY_S = 30.0  # of a key on the machine, before another SSH client logs in with it
 
 
 def connect(profile: Profile, context: CommandContext) -> TargetSession:
     """Open an SSH connection to the profile's machine. Raises ``RemoteRuntimeError``."""
     target = open_target(profile, context.state, context.environ, ssh.Keys())
     deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
-    return _log_in(target, _running_or_found(target, context, deadline), context, deadline)
+    return log_in(target, find_instance(target, context, deadline), context, deadline)
 
 
-def open_ssh_port(profile: Profile, context: CommandContext) -> ssh.SshPort:
-    """A connection to the SSH port of the profile's machine, for another SSH client. Where Compute Engine knows no
-    valid key of this computer, a login installs one before. Raises ``RemoteRuntimeError``."""
-    target = open_target(profile, context.state, context.environ, ssh.Keys())
-    deadline = context.deadline(profile.timeouts.instance_s + profile.timeouts.ssh_s)
-    instance = _running_or_found(target, context, deadline)
-    if _needs_key(instance):
-        with file_lock.locked(context.state.file_path(profile.name, "login"), deadline):
-            try:
-                _log_in(target, instance, context, deadline).close()
-            except SshError as error:
-                if error.code != "two-factor-needed":  # the key is accepted by then
-                    raise
-    context.view.step(profile.name, f"Connecting to {instance.name}")
-    within = deadline.within(profile.timeouts.ssh_s)
-    options = LoginOptions(context.progress(profile.name), within, context.prompt(profile.name))
-    port = target.open_ssh_port(instance, options)
-    context.view.done(profile.name)
-    return port
-
-
-def _needs_key(instance: Instance) -> bool:
-    access = instance.access
-    if access is None:
-        return False
-    is_expiring = access.until is not None and access.until - time.time() < MIN_VALIDITY_S
-    return is_expiring or not (access.user and access.keys)
-
-
-def _log_in(target: Target, instance: Instance, context: CommandContext, deadline: Deadline) -> TargetSession:
+def log_in(
+    target: Target,
+    instance: Instance,
+    context: CommandContext,
+    deadline: Deadline,
+    on_key: Callable[[LoginAccess], None] = lambda access: None,
+) -> TargetSession:
+    """``on_key`` is called when a key was installed on the machine. Raises as ``Target.connect``."""
     name, state, view = target.profile.name, context.state, context.view
     view.step(name, f"Connecting to {instance.name}")
     ssh_deadline = deadline.within(target.profile.timeouts.ssh_s)
@@ -68,7 +44,11 @@ def _log_in(target: Target, instance: Instance, context: CommandContext, deadlin
     def save_keys(keys: tuple[InstalledKey, ...]) -> None:
         store.save_last_run(state, name, replace(last_run, keys=keys))
 
-    key_policy = KeyPolicy.saved_by(save_keys)
+    def after_install(access: LoginAccess, keys: tuple[InstalledKey, ...]) -> None:
+        save_keys(keys)
+        on_key(access)
+
+    key_policy = KeyPolicy(save_keys, after_install)
     options = LoginOptions(context.progress(name), ssh_deadline, context.prompt(name), last_run.keys, key_policy)
     session = target.connect(instance, options)
     view.done(name)
@@ -110,7 +90,8 @@ def pinned_host_keys(profile: Profile, context: CommandContext, *, forget: bool)
     }
 
 
-def _running_or_found(target: Target, context: CommandContext, deadline: Deadline) -> Instance:
+def find_instance(target: Target, context: CommandContext, deadline: Deadline) -> Instance:
+    """The one of the running runtime, else as ``Target.find``."""
     return _running_instance(target.profile, context.state) or _find_instance(target, context, deadline)
 
 

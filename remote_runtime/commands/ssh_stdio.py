@@ -40,20 +40,29 @@ def open_ssh_server(profile: Profile, context: CommandContext) -> Iterator[socke
     """A blocking socket that is connected to the machine's SSH server, whose host keys ``host_keys_path`` has by then:
     over the keeper's connection if the runtime is ready, else by the route of `up`. A key of this computer that has
     expired on the machine is renewed before. Raises ``RemoteRuntimeError``."""
-    if profile.target.kind == "local":
-        raise UsageError("usage", f"{profile.name} runs on this computer, which is reached without SSH")
+    require_ssh(profile)
     if (shared := _through_keeper(profile, context)) is not None:
         with shared:
             yield shared
         return
-    from . import ssh as login
+    from .ssh_access import open_ssh_port
 
-    port = login.open_ssh_port(profile, context)
+    port = open_ssh_port(profile, context)
     try:
         save_host_keys(context.state, profile.name, port.host_keys)
         yield port.socket
     finally:
         port.close()
+
+
+def require_ssh(profile: Profile) -> None:
+    """Raises ``UsageError`` ``usage`` for a profile without an SSH server of its own."""
+    target = profile.target
+    if target.kind == "local":
+        raise UsageError("usage", f"{profile.name} runs on this computer, which is reached without SSH")
+    if target.kind == "ssh" and target.host.lower() == host_alias(profile.name).lower():
+        why = f"`ssh-config` writes {target.host} for this profile: a connection would need itself"
+        raise UsageError("usage", f"{profile.name} has itself as its host", why, "Set `target.host` to the machine")
 
 
 def host_alias(name: str) -> str:

@@ -19,7 +19,7 @@ from .machine_access import connect_to_machine
 from .runtime_record import RuntimeRecord
 
 log = logging.getLogger(__name__)
-MIN_VALIDITY_S = 60.0
+MIN_VALIDITY_S = 20.0
 COMMAND_TIMEOUT_S = 15.0
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..core.callbacks import Progress
 from ..core.deadline import Deadline
+from .auth.identity_files import accepted_files, named_files
 from .auth.keys import Keys
 from .connect_request import ConnectRequest
 from .connectors import Connector, NoVersionReceived
@@ -27,11 +28,13 @@ __all__ = [
     "Connector",
     "Keys",
     "NoVersionReceived",
+    "accepted_files",
     "connect",
     "host_aliases",
     "is_resolvable",
     "known_instances",
     "local_username",
+    "named_files",
     "open_ssh_port",
     "open_sshtunnel",
     "pinned_keys",

@@ -16,7 +16,7 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import CreationCheck, CreationResult, Instance
 from ..core.move import MovePlan
 from ..core.price import HourlyPrice
-from ..core.profile import Profile
+from ..core.profile import Profile, SshSettings
 
 if TYPE_CHECKING:
     from ..ssh.open_port import SshPort
@@ -135,6 +135,10 @@ class Target(ABC):
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         """Connect and log in. Raises ``SshError``; ``CloudError``: `no-credentials` on the route through IAP, or for a
         key that cannot be installed."""
+
+    def ssh_settings(self, instance: Instance, deadline: Deadline) -> SshSettings:
+        """What ``connect`` logs in with. Raises ``SshError``."""
+        raise ValueError("expected a machine with an SSH server")
 
     def open_ssh_port(self, instance: Instance, options: LoginOptions) -> SshPort:
         """A connection to its SSH port by the route of ``connect``, for another SSH client. Raises as ``connect``."""

@@ -31,6 +31,10 @@ class SshBackend(Target):
     def connect(self, instance: Instance, options: LoginOptions) -> TargetSession:
         return self._log_in(instance, options, self._ssh_settings(options.deadline))
 
+    def ssh_settings(self, instance: Instance, deadline: Deadline) -> SshSettings:
+        settings = self._ssh_settings(deadline)
+        return replace(settings, user=instance.access.user) if instance.access and instance.access.user else settings
+
     def open_ssh_port(self, instance: Instance, options: LoginOptions) -> SshPort:
         return ssh.open_ssh_port(self._request(instance, options, self._ssh_settings(options.deadline)))
 

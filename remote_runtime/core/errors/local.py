@@ -101,6 +101,21 @@ LOCAL = {
         "The folder belongs to another user, or the disk is full.",
         "Pass a file in your own folder: `remote-runtime doctor PROFILE --report FILE`.",
     ),
+    "ssh-config-not-written": CatalogueEntry(
+        "The SSH configuration could not be read or written.",
+        "~/.ssh/config or ~/.ssh/remote-runtime is read-only or belongs to another user, or the disk is full.",
+        "Fix the permissions, or print the entry with `remote-runtime ssh-config PROFILE` and save it yourself.",
+    ),
+    "ssh-config-unsafe": CatalogueEntry(
+        "A value can't be written to an SSH configuration.",
+        "A path or a login name has a character that OpenSSH or the shell reads as something else.",
+        "Move the file to a folder without such characters, or set `ssh.user`.",
+    ),
+    "ssh-config-missing": CatalogueEntry(
+        "The machine is not in your SSH configuration.",
+        "VS Code connects with OpenSSH's client, which reads ~/.ssh/config.",
+        "Run `remote-runtime ssh-config PROFILE --install`, then try again.",
+    ),
     "no-outputs": CatalogueEntry(
         "No outputs of the runtime are recorded.",
         "A page was connected to each kernel whenever a cell printed something.",

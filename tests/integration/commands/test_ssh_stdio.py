@@ -6,12 +6,10 @@ import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.support.environment.waiting import eventually
 from tests.support.environment.world import COMMAND, World
 from tests.support.faults.faults import know
 from tests.support.servers.sshd import Sshd, make_key, running_sshd
@@ -55,23 +53,6 @@ def test_without_a_runtime_it_takes_the_route_of_up_and_leaves_nothing(world: Wo
     assert (done.returncode, done.stdout, done.stderr) == (7, "one\ntwo\n", "")
     assert sshd.logins() == logins + 1, "the client's own"
     assert not world.running()
-
-
-def test_over_the_connection_of_the_keeper_ten_clients_log_in_at_once(world: World, sshd: Sshd, key: Path) -> None:
-    world.up("box")
-    done = ssh(world, key, "echo", "here")
-    assert (done.returncode, done.stdout) == (0, "here\n"), "this server does not say where it is"
-
-    sshd.announce_address()
-    sshd.cut()
-    eventually(lambda: world.look("box")["reconnects"] == 1 and world.look("box")["state"] == "ready")
-    path = world.profiles / "box.yaml"
-    path.write_text(path.read_text().replace(f"port: {sshd.port}", "port: 1"))  # no other way leads there
-    logins = sshd.logins()
-    with ThreadPoolExecutor(10) as pool:
-        results = list(pool.map(lambda number: ssh(world, key, "echo", str(number)), range(10)))
-    assert [each.stdout for each in results] == [f"{number}\n" for number in range(10)], results[0].stderr
-    assert sshd.logins() == logins + 10
 
 
 def test_what_fails_is_on_stderr_with_the_status_of_ssh(world: World, key: Path) -> None:

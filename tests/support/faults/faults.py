@@ -28,10 +28,10 @@ def ssh_host(world: World) -> Iterator[Sshd]:
         world.end()
 
 
-def know(world: World, sshd: Sshd) -> None:
+def know(world: World, *servers: Sshd) -> None:
     """The person at this computer has been there before."""
     (world.home / ".ssh").mkdir(mode=0o700, exist_ok=True)
-    lines = [f"[{sshd.address}]:{sshd.port} {key}\n" for key in sshd.host_keys]
+    lines = [f"[{sshd.address}]:{sshd.port} {key}\n" for sshd in servers for key in sshd.host_keys]
     (world.home / ".ssh" / "known_hosts").write_text("".join(lines))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from remote_runtime.demo.iap_relay.server import instance_finder
 from remote_runtime.state.store import StateDir, open_state_dir
 from remote_runtime.targets import FindOptions, KeyPolicy, LoginOptions, Target, TargetSession, open_target
 from tests.support.clients.ssh_client import Person
+from tests.support.environment.waiting import eventually
 from tests.support.environment.world import World
 from tests.support.faults.faulty_emulator import FaultyEmulator
 from tests.support.faults.faulty_relay import FaultyRelay
@@ -93,6 +95,15 @@ class Doorway:
         lines: list[str] = []
         session.run(command, stdin=b"", on_line=lines.append, deadline=Deadline(20))
         return "\n".join(lines)
+
+    def expire_keys(self) -> None:
+        """Those that were put into the instance's metadata are refused from now on."""
+        with self.emulator.cloud.changed:
+            keys = self.vm.metadata["ssh-keys"]
+            self.vm.metadata["ssh-keys"] = re.sub('"expireOn":"20[0-9]{2}', '"expireOn":"2001', keys)
+            self.emulator.cloud.changed.notify_all()
+        accepted = self.sshd.directory / "authorized_keys"
+        eventually(lambda: not accepted.read_text(), what="the machine refuses the key")
 
     def withdraw(self) -> None:
         self.target.revoke_keys(self.keys, progress=self.person.tell, deadline=Deadline(60))
