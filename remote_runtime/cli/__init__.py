@@ -17,6 +17,7 @@ from . import (
     doctor,
     down,
     help,
+    kernels,
     logs,
     machine_types,
     open,
@@ -100,7 +101,7 @@ def _save_traceback() -> str:
 SECTIONS = {
     "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh),
     "Inspect": (
-        *(status.status, logs.logs, outputs.outputs, doctor.doctor, machine_types.machine_types),
+        *(status.status, logs.logs, outputs.outputs, kernels.kernels, doctor.doctor, machine_types.machine_types),
         help.help_,
     ),
     "Configure": (profiles.profiles, ssh_config.ssh_config, ssh.host_key, bridge.bridge, completion_script.completion),

@@ -108,6 +108,8 @@ class AttachSettings:
 
 @fast_dataclass(frozen=True)
 class JupyterSettings:
+    """``kernels``: where environments that become kernels are: ``auto`` and paths on the machine; empty for off."""
+
     python: str = "auto"
     install: Literal["auto", "never"] = "auto"
     working_dir: str = "~"
@@ -118,6 +120,7 @@ class JupyterSettings:
     packages: tuple[str, ...] = ()
     lab: Literal["auto", "never"] = "auto"
     record_outputs: bool = True
+    kernels: tuple[str, ...] = ("auto",)
 
 
 @fast_dataclass(frozen=True)

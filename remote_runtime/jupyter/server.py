@@ -125,7 +125,7 @@ def ensure(
         "python": settings.python, "install": settings.install, "working_dir": settings.working_dir,
         "port": settings.port, "env": dict(settings.env), "args": list(settings.args),
         "packages": list(settings.packages), "lab": settings.lab == "auto", "origins": list(spec.origins),
-        "record_outputs": settings.record_outputs,
+        "record_outputs": settings.record_outputs, "kernels": list(settings.kernels),
         "hostnames": ["localhost", page_host(spec.name)],
         "socket": spec.socket and settings.port is None,
         "person": user_requested, "renew": spec.renew, "attempt": spec.attempt, "idle": watchdog_request(spec.idle),

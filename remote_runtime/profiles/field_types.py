@@ -190,6 +190,35 @@ class LocalPortOrRange(ValueType):
 
 
 @fast_dataclass(frozen=True)
+class KernelPlaces(ValueType):
+    """``auto``, ``off``, or a list of paths on the machine and ``auto``. ``off``, a Boolean to YAML, is the empty
+    list."""
+
+    def parse(self, node: Node, key: str) -> tuple[str, ...]:
+        if yaml_tag(node) == "seq":
+            places: tuple[str, ...] = _KERNEL_PATHS.parse(node, key)
+            return places
+        allowed = "`auto`, `off`, or a list of paths on the machine"
+        text = scalar_text(node, key, allowed)
+        if text == "auto" and yaml_tag(node) == "str":
+            return ("auto",)
+        if text.lower() in ("off", "no", "false"):
+            return ()
+        raise error_at(node, key, expected(allowed, quoted(text)))
+
+    def to_yaml(self, value: Any) -> object:
+        return {("auto",): "auto", (): "off"}.get(tuple(value), list(value))
+
+    def json_schema(self) -> Schema:
+        return {"anyOf": [{"enum": ["auto", "off"]}, {"const": False}, _KERNEL_PATHS.json_schema()]}
+
+
+_KERNEL_PATHS = ListOf(
+    Text("`auto` or a path on the machine, absolute or starting with `~`", rf"auto|{REMOTE_PATH.pattern}"), max_items=50
+)
+
+
+@fast_dataclass(frozen=True)
 class ForwardSpec(ValueType):
     """``PORT``, ``LOCAL:REMOTE``, ``LOCAL:HOST:REMOTE``, or ``LOCAL:/SOCKET``; an IPv6 HOST is in brackets."""
 

@@ -24,6 +24,7 @@ from .field_types import (
     USER,
     ZONE,
     ForwardSpec,
+    KernelPlaces,
     LocalPortOrRange,
     OneOrMore,
 )
@@ -74,7 +75,7 @@ def _check_ports_unique(values: Mapping[str, Any], keys: frozenset[str]) -> Rule
 
 def _check_attach_combination(values: Mapping[str, Any], keys: frozenset[str]) -> RuleProblems:
     """The settings of a server that runs already cannot be changed."""
-    for name in ("install", "working_dir", "port", "env", "args", "packages", "lab", "record_outputs"):
+    for name in ("install", "working_dir", "port", "env", "args", "packages", "lab", "record_outputs", "kernels"):
         if values.get("attach") and name in keys and values.get(name) != getattr(profile.JupyterSettings(), name):
             yield name, "has no effect with `jupyter.attach`; remove one of the two"
 
@@ -208,6 +209,7 @@ JUPYTER = Section(
         Key("packages", ListOf(PACKAGE), "Packages to install in the private environment."),
         Key("lab", OneOf(("auto", "never")), "Install JupyterLab in the private environment, or never."),
         Key("record_outputs", Boolean(), "Record what cells print while no page is open."),
+        Key("kernels", KernelPlaces(), "Environments that become kernels: auto, a list of paths, or off."),
     ),
     "The Jupyter server on the machine.",
     (_check_attach_combination,),

@@ -1,4 +1,4 @@
-"""Handles the client's requests: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``.
+"""Handles the client's requests: ``ensure``, ``stop``, ``purge``, ``servers``, ``log``, ``kernels``.
 
 Modules that finding a healthy server does not need are imported late: each is compiled when it is imported.
 """
@@ -12,13 +12,17 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, Dict, List, TextIO, Tuple  # noqa: UP035  # an alias is evaluated on Python 3.8
 
 from ...launcher.remote.reply import ClientGone, ReplyWriter, ReportedError
 from . import data_dir, gpus, host, idle_watchdog, server
-from .request import LaunchSpec, load_spec
+from .request import LaunchSpec, kernel_program, load_spec
 from .server_client import list_kernelspecs, missing_kernel_notes
 
+if TYPE_CHECKING:
+    from .environments import EnvironmentSearch
+
+Kernels = Tuple[List[Dict[str, Any]], List[str]]  # noqa: UP006
 START_WINDOW_S = 1.0
 WAITING_FOR_LOCK = "Waiting for another remote-runtime that is using this server"
 
@@ -65,19 +69,24 @@ def ensure(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> None:
         if running:
             known_gpus = running.info.get("gpus")
             gpu_result = gpus.GpuResult(known_gpus) if known_gpus else _probe_gpus(directory, reply)
-            reply.result(_describe(running, spec, gpu_result, started=False))
+            kernels = _refresh_kernels(running, spec, reply) if spec.person else None
+            reply.result(_describe(running, spec, gpu_result, kernels, started=False))
             return
         try:
+            from .environments import EnvironmentSearch
             from .start import start
 
             # A reconnect does not count as use: else a Jupyter that keeps dying would keep the machine running.
             machine_state = _machine_since_end(directory)
             idle_s = 0.0 if spec.person else idle_watchdog.idle_s(directory)
             idle_watchdog.end(directory)
+            search = EnvironmentSearch(spec.kernels, spec.working_dir)
             with gpus.GpuProbe() as gpu_probe:
-                running = start(directory, spec, reply)
+                running = start(directory, spec, reply, on_login=search.begin)
                 gpu_result = _remember_gpus(directory, gpu_probe.result(reply))
-            reply.result({**_describe(running, spec, gpu_result, started=True, idle_s=idle_s), "former": machine_state})
+            kernels = _refresh_kernels(running, spec, reply, search)
+            description = _describe(running, spec, gpu_result, kernels, started=True, idle_s=idle_s)
+            reply.result({**description, "former": machine_state})
         except BaseException:
             idle_watchdog.end(directory)
             server.terminate(directory)
@@ -164,6 +173,10 @@ def _dispatch(request: dict[str, Any], reply: ReplyWriter) -> None:
         reply.result(purge(reply))
     elif request["do"] == "servers":
         reply.result({"servers": servers()})
+    elif request["do"] == "kernels":
+        from .kernel_list import list_kernels
+
+        reply.result(list_kernels(request, kernel_program(request), reply))
     else:
         reply.result(log(data_dir.server_directory(request["key"]), request["offset"], request["limit"]))
 
@@ -221,11 +234,31 @@ def _remember_gpus(directory: str, gpu_result: gpus.GpuResult) -> gpus.GpuResult
     return gpu_result
 
 
+def _refresh_kernels(
+    running: server.ServerProcess, spec: LaunchSpec, reply: ReplyWriter, search: EnvironmentSearch | None = None
+) -> Kernels:
+    """What Jupyter lists with the environments that are kernels, and notes."""
+    from .environments import EnvironmentSearch
+    from .kernel_list import refresh
+
+    search = search or EnvironmentSearch(spec.kernels, spec.working_dir)
+    offered, notes = refresh(running, search, spec.kernel_program, reply)
+    return offered.kernels, notes
+
+
 def _describe(
-    running: server.ServerProcess, spec: LaunchSpec, gpu_result: gpus.GpuResult, *, started: bool, idle_s: float = 0.0
+    running: server.ServerProcess,
+    spec: LaunchSpec,
+    gpu_result: gpus.GpuResult,
+    kernels: Kernels | None,
+    *,
+    started: bool,
+    idle_s: float = 0.0,
 ) -> dict[str, Any]:
+    """``kernels``: None if environments were not searched."""
     known_digests, env = running.info.get("digests", {}), {"JUPYTER_PATH": os.path.join(running.directory, "data")}
-    specs = list_kernelspecs(running.address, running.token)
+    specs, notes = kernels or (list_kernelspecs(running.address, running.token), [])
+    notes = [*running.info.get("notes", []), *notes]
     return {
         "port": running.info.get("port"), "socket": running.info.get("socket"),
         "pid": running.pid, "token": running.token, "directory": running.directory,
@@ -233,7 +266,7 @@ def _describe(
         "bridge": running.info["bridge"], "python": running.info["python"],
         "interpreter": running.info["interpreter"], "gpus": gpu_result.gpus,
         "kernelspecs": specs, "missing_packages": running.info.get("missing_packages", []),
-        "notes": _notes(running.info.get("notes", []), gpu_result, specs, env),
+        "notes": _notes(notes, gpu_result, specs, env),
         "idle": idle_watchdog.ensure(running.directory, spec.idle, spec.watchdog_source, idle_s),
         "needs_restart": [key for key, digest in spec.key_digests().items() if known_digests.get(key) != digest],
     }  # fmt: skip

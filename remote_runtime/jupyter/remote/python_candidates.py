@@ -42,12 +42,7 @@ def find_environments(env: Mapping[str, str], known: Iterable[str]) -> list[str]
     ``MAX_ENVIRONMENTS``. They need not be on the PATH."""
     home = os.path.expanduser("~")
     prefixes = _absolute_paths(os.path.join(home, ".conda", "environments.txt"))
-    roots = [os.path.join(home, name) for name in CONDA_FOLDERS]
-    roots += ["/opt/conda", "/opt/micromamba", os.path.join(home, "micromamba"), os.path.join(home, ".conda")]
-    roots += [env[name] for name in ("CONDA_PREFIX", "MAMBA_ROOT_PREFIX") if env.get(name)]
-    if env.get("CONDA_EXE"):
-        roots.append(os.path.dirname(os.path.dirname(env["CONDA_EXE"])))
-    folders = [os.path.join(root, "envs") for root in roots]
+    folders = [os.path.join(root, "envs") for root in conda_roots(env)]
     share = env.get("XDG_DATA_HOME") or os.path.join(home, ".local", "share")
     folders += [os.path.join(share, "pipx", "venvs"), os.path.join(home, ".local", "pipx", "venvs")]
     folders += [os.path.join(env["PIPX_HOME"], "venvs")] if env.get("PIPX_HOME") else []
@@ -58,6 +53,18 @@ def find_environments(env: Mapping[str, str], known: Iterable[str]) -> list[str]
     seen = {os.path.realpath(os.path.dirname(path)) for path in known}
     paths = _unique(os.path.join(prefix, "bin", "python") for prefix in prefixes if _has_packages(prefix))
     return [path for path in paths if os.path.realpath(os.path.dirname(path)) not in seen][:MAX_ENVIRONMENTS]
+
+
+def conda_roots(env: Mapping[str, str]) -> list[str]:
+    """Where conda, mamba or micromamba may be installed, or keep their environments."""
+    home = os.path.expanduser("~")
+    roots = [os.path.join(home, name) for name in CONDA_FOLDERS]
+    roots += [os.path.join("/opt", name) for name in ("conda", "micromamba", *CONDA_FOLDERS)]
+    roots += [os.path.join(home, name) for name in ("micromamba", ".conda", ".local/share/mamba")]
+    roots += [env[name] for name in ("CONDA_PREFIX", "MAMBA_ROOT_PREFIX") if env.get(name)]
+    if env.get("CONDA_EXE"):
+        roots.append(os.path.dirname(os.path.dirname(env["CONDA_EXE"])))
+    return roots
 
 
 def private_python() -> str:

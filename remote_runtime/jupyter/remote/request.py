@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 RESTART_KEYS = ("python", "working_dir", "port", "env", "args", "attach", "record_outputs")
@@ -30,7 +31,7 @@ class LaunchSpec(NamedTuple):
     as another program may know the present one. ``attach``: ``port`` and ``token_file`` (None: look for it) of the
     user's own server. ``attempt``: identifies this start, so that only it can be undone. ``watchdog_source``: the
     launcher and its modules. ``lab``: install JupyterLab into a private environment. ``record_outputs``: what kernels
-    publish while no client is there."""
+    publish while no client is there. ``kernels``: where environments that become kernels are."""
 
     python: str
     install: str
@@ -52,6 +53,12 @@ class LaunchSpec(NamedTuple):
     hostnames: list[str] = ["localhost"]
     lab: bool = False
     record_outputs: bool = False
+    kernels: list[str] = []
+
+    @property
+    def kernel_program(self) -> str:
+        """The source of ``run_kernel.py``."""
+        return kernel_program(self.watchdog_source)
 
     def key_digests(self) -> dict[str, str]:
         """Profile key → hash of its value, for the keys that need a new server. Hashed because ``env`` may hold
@@ -60,6 +67,11 @@ class LaunchSpec(NamedTuple):
         values["colab.origins"] = self.origins
         texts = {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
         return {key: hashlib.sha256(text.encode()).hexdigest()[:16] for key, text in texts.items()}
+
+
+def kernel_program(request: Mapping[str, Any]) -> str:
+    """The source of ``run_kernel.py``, which is sent with each request."""
+    return next((text for name, text in request["sources"] if name.endswith(".run_kernel")), "")
 
 
 def load_spec(request: dict[str, Any]) -> LaunchSpec:

@@ -202,6 +202,8 @@ def activate_kernel_environments(specs: Any) -> None:
 
     def get_kernel_spec(name: str) -> Any:
         spec = find(name)
+        if "remote_runtime_environment" in spec.metadata:
+            return spec  # it activates its environment by itself
         program = spec.argv[0] if spec.argv else ""
         if re.fullmatch(r"python(?:3(?:\.\d+)?)?", program):
             program = sys.executable  # as in jupyter_client's format_kernel_cmd

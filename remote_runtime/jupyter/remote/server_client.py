@@ -114,15 +114,23 @@ def change_token(address: int | str, token: str, new_token: str, timeout_s: floa
 
 
 def list_kernelspecs(address: int | str, token: str) -> list[dict[str, str]]:
-    """The default first, then by name; empty when the server does not list them. Sends the token: only to a server that
-    is ``ours``, or known to be the user's.
+    """The kernels that the server offers, its default first."""
+    return describe_kernelspecs(*read_kernelspecs(address, token))
+
+
+def read_kernelspecs(address: int | str, token: str) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The default kernel's name, and each kernel's kernel.json by name; none if the server does not list them in time.
 
     Source: Jupyter Server's REST API, ``GET /api/kernelspecs``."""
     document = get_json(address, token, "/api/kernelspecs", KERNELSPECS_TIMEOUT_S)
-    by_name, default = document.get("kernelspecs"), document.get("default")
-    specs = by_name if isinstance(by_name, dict) else {}
+    by_name = document.get("kernelspecs")
+    found = by_name.items() if isinstance(by_name, dict) else []
+    return str(document.get("default") or ""), {name: _kernel_json(listed) for name, listed in found}
+
+
+def describe_kernelspecs(default: str, specs: Mapping[str, dict[str, Any]]) -> list[dict[str, str]]:
     names = sorted(specs, key=lambda name: (name != default, name))
-    return [parse_kernelspec(name, specs[name]) for name in names[:MAX_KERNELSPECS]]
+    return [describe_kernelspec(name, specs[name]) for name in names[:MAX_KERNELSPECS]]
 
 
 def missing_kernel_notes(specs: list[dict[str, str]], env: Mapping[str, str]) -> list[str]:
@@ -147,16 +155,19 @@ def missing_kernel_notes(specs: list[dict[str, str]], env: Mapping[str, str]) ->
     ]
 
 
-def parse_kernelspec(name: str, document: Any) -> dict[str, str]:
-    spec = document.get("spec") if isinstance(document, dict) else None
-    values = spec if isinstance(spec, dict) else {}
-    argv = values.get("argv")
+def describe_kernelspec(name: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    argv = spec.get("argv")
     return {
         "name": name,
         "program": str(argv[0]) if isinstance(argv, list) and argv else "",
-        "display_name": str(values.get("display_name") or name),
-        "language": str(values.get("language") or ""),
+        "display_name": str(spec.get("display_name") or name),
+        "language": str(spec.get("language") or ""),
     }
+
+
+def _kernel_json(listed: Any) -> dict[str, Any]:
+    spec = listed.get("spec") if isinstance(listed, dict) else None
+    return spec if isinstance(spec, dict) else {}
 
 
 def _connect(address: int | str, within_s: float) -> socket.socket:

@@ -10,6 +10,7 @@ import re
 import secrets
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...launcher.remote.reply import ReplyWriter, ReportedError
@@ -33,9 +34,14 @@ RECORDING_NOTE = "Outputs are recorded while no page is open. `remote-runtime ou
 TCP_KERNELS_NOTE = "Kernels listen on TCP ports: other users of the machine can read cells and their output"
 
 
-def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.ServerProcess:
-    """A new server in ``directory``, whose lock the caller has. Raises ``ReportedError``, and leaves no process running
-    then."""
+def start(
+    directory: str,
+    spec: LaunchSpec,
+    reply: ReplyWriter,
+    on_login: Callable[[Mapping[str, str]], None] = lambda env: None,
+) -> server.ServerProcess:
+    """A new server in ``directory``, whose lock the caller has. ``on_login``: called with the login's variables before
+    the server starts. Raises ``ReportedError``, and leaves no process running then."""
     working_dir = find_working_dir(spec.working_dir)
     # The token of an ended server that listened on a unix socket is kept, so that open pages keep working.
     keeps_token = not spec.renew and load_json(os.path.join(directory, INFO)).get("socket")
@@ -45,6 +51,7 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
     try:
         with ListenAddress(directory, spec, reply) as listen_address:
             login = read_login_environment(reply)
+            on_login(login.env)
             write_private(os.path.join(directory, "boot.py"), spec.boot)
             search = PythonSearch(spec, login.env, reply)
             choice = search.find()
@@ -54,10 +61,12 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
         while True:
             kernelspec.write_kernelspec(directory, choice.kernel, is_borrowed=choice.kernel != choice.server)
             env = server_environment(directory, choice.server, login.env, spec)
+            added = choice.server.bin_dir if env["PATH"] != {**login.env, **spec.env}.get("PATH") else ""
             on_socket = on_socket and supports_sockets(choice.server.kind)
             plan = LaunchPlan(
-                directory, spec, choice, env, bridge, previous_token, working_dir, has_sockets, on_socket, content_dir
-            )
+                directory, spec, choice, env, bridge, previous_token, working_dir, has_sockets, on_socket, content_dir,
+                added,
+            )  # fmt: skip
             try:
                 running = launch(plan, reply)
                 break
@@ -81,7 +90,8 @@ def start(directory: str, spec: LaunchSpec, reply: ReplyWriter) -> server.Server
 
 class LaunchPlan(NamedTuple):
     """``env``: the server's; ``bridge``: its folder; ``previous_token``: to be used again, or empty; ``content``: the
-    folder that was made, or empty."""
+    folder that was made, or empty; ``added_path``: the folder that is first on the server's PATH, and not on the
+    login's, or empty."""
 
     directory: str
     spec: LaunchSpec
@@ -93,6 +103,7 @@ class LaunchPlan(NamedTuple):
     has_sockets: bool
     on_socket: bool
     content: str
+    added_path: str
 
 
 def launch(plan: LaunchPlan, reply: ReplyWriter) -> server.ServerProcess:
@@ -233,7 +244,8 @@ def save_info(plan: LaunchPlan, pid: int, address: int | str) -> dict[str, Any]:
         "python": interpreter.python, "jupyter_server": interpreter.jupyter_label, "interpreter": interpreter.path,
         "bridge": spec.bridge.version, "bridge_digest": spec.bridge.digest, "digests": spec.key_digests(),
         "missing_packages": list(plan.choice.kernel.missing),
-        "attempt": spec.attempt, "content": plan.content, "host": host.host_info(),
+        "attempt": spec.attempt, "content": plan.content, "added_path": plan.added_path,
+        "host": host.host_info(),
     }  # fmt: skip
     write_private(os.path.join(directory, INFO), json.dumps(info))
     return info

@@ -148,14 +148,14 @@ def test_a_default_kernel_whose_program_is_gone_is_named_with_its_file(home: Pat
     for program, told in ((sys.executable, False), ("python3", False), ("/opt/gone/bin/python", True)):
         described = {"argv": [program, "-m", "ipykernel_launcher"], "display_name": "Python 3", "language": "python"}
         spec.write_text(json.dumps(described))
-        specs = [server_client.parse_kernelspec("python3", {"name": "python3", "spec": described})]
+        specs = [server_client.describe_kernelspec("python3", described)]
         notes = server_client.missing_kernel_notes(specs, {"JUPYTER_PATH": str(home / "data")})
         assert bool(notes) == told
         assert all(str(spec) in note and program in note and "ipykernel install" in note for note in notes)
     assert server_client.missing_kernel_notes([], {}) == []
     assert (
         "has no kernel python3, only ir"
-        in server_client.missing_kernel_notes([server_client.parse_kernelspec("ir", None)], {})[0]
+        in server_client.missing_kernel_notes([server_client.describe_kernelspec("ir", {})], {})[0]
     )
 
 
