@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from . import (
     completion_script,
     doctor,
     down,
+    exec,
     help,
     kernels,
     logs,
@@ -32,36 +34,47 @@ from .group import OrderedGroup, examples
 from .other_names import ALIASES, SUGGESTIONS
 from .output import console
 
+OWN_FAILURE = 125  # of commands whose exit status is that of the code that they run
+RUNS_CODE = ("exec",)
+PrintJson = Callable[[Mapping[str, Any]], None]
+
 
 def main(arguments: Sequence[str] | None = None, command: click.Command | None = None) -> int:
     """Run the command and return the exit code. A bug's traceback goes to a log whose path is shown, not to the
     terminal."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     try:
         # With standalone_mode off click returns the code of ctx.exit(), or what the command returned.
         code = (command or cli).main(arguments, prog_name="remote-runtime", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        return _report_error(Interrupted(), as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        hint = f"`{context.command_path if context else 'remote-runtime'} --help` shows the usage"
-        return _report_error(UsageError("usage", error.format_message().rstrip("."), hint=hint), as_json)
-    except RemoteRuntimeError as error:
-        return _report_error(error, as_json)
-    except KeeperBug as error:
-        return _report_bug(str(error), as_json)
     except BrokenPipeError:
         sys.stdout = None  # the reader is gone, and Python would report an error at exit
         return 1
-    except Exception as error:  # noqa: BLE001  # the last boundary: what arrives here is a bug
-        if (cause := _open_files_error(error)) is not None:
-            return _report_error(cause, as_json)
-        return _report_bug(_save_traceback(), as_json)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last boundary
+        as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+        if next((word for word in arguments if not word.startswith("-")), "") not in RUNS_CODE:
+            return _report(error, console.document if as_json else None)
+        code = _report(error, console.failure_line if as_json else None)
+        return code if code == Interrupted.exit_code else OWN_FAILURE
+
+
+def _report(error: BaseException, print_json: PrintJson | None) -> int:
+    if isinstance(error, (click.exceptions.Abort, KeyboardInterrupt)):
+        return _report_error(Interrupted(), print_json)
+    if isinstance(error, click.ClickException):
+        context = getattr(error, "ctx", None)
+        hint = f"`{context.command_path if context else 'remote-runtime'} --help` shows the usage"
+        return _report_error(UsageError("usage", error.format_message().rstrip("."), hint=hint), print_json)
+    if isinstance(error, RemoteRuntimeError):
+        return _report_error(error, print_json)
+    if isinstance(error, KeeperBug):
+        return _report_bug(str(error), print_json)
+    if isinstance(error, Exception) and (cause := _open_files_error(error)) is not None:
+        return _report_error(cause, print_json)
+    return _report_bug(_save_traceback(), print_json)
 
 
 def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
@@ -70,19 +83,19 @@ def _open_files_error(error: Exception) -> RemoteRuntimeError | None:
     return reported_shortage(error)
 
 
-def _report_error(error: RemoteRuntimeError, as_json: bool) -> int:
+def _report_error(error: RemoteRuntimeError, print_json: PrintJson | None) -> int:
     error = with_default_hint(error)
-    if as_json:
-        console.document({"error": error.as_document()})
+    if print_json is not None:
+        print_json({"error": error.as_document()})
     else:
         console.failure(error)
     return error.exit_code
 
 
-def _report_bug(log: str, as_json: bool) -> int:
+def _report_bug(log: str, print_json: PrintJson | None) -> int:
     error = Bug("bug", "This is a bug in remote-runtime", log)
-    if as_json:
-        return _report_error(error, as_json)
+    if print_json is not None:
+        return _report_error(error, print_json)
     console.bug(log)
     return error.exit_code
 
@@ -99,7 +112,7 @@ def _save_traceback() -> str:
 
 
 SECTIONS = {
-    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh),
+    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, exec.exec_),
     "Inspect": (
         *(status.status, logs.logs, outputs.outputs, kernels.kernels, doctor.doctor, machine_types.machine_types),
         help.help_,

@@ -44,11 +44,14 @@ def runtime_argument(
         names = find()
         if len(names) == 1 or not required:
             return names[0] if len(names) == 1 else None
-        if not names:
-            raise LocalError("not-up", "No runtimes running", "", "Start one with `remote-runtime up PROFILE`")
-        raise _several("running", names, context.command_path)
+        return _only(names, context)
 
     return click.argument("profile", required=False, shell_complete=shell_complete, callback=only_name)
+
+
+def only_running_name(context: click.Context) -> str:
+    """Raises ``LocalError`` ``not-up`` if nothing is running, and ``UsageError`` if several runtimes are."""
+    return _only(running_names(), context)
 
 
 def profile_to_start(output: OutputOptions) -> str:
@@ -86,6 +89,14 @@ def runtimes_to_stop(output: OutputOptions) -> list[str]:
     if names and not _confirmed(view, f"Stop {names[0]}? [y/N] ", default=False):
         raise Interrupted("Nothing was stopped")
     return names
+
+
+def _only(names: Sequence[str], context: click.Context) -> str:
+    if not names:
+        raise LocalError("not-up", "No runtimes running", "", "Start one with `remote-runtime up PROFILE`")
+    if len(names) > 1:
+        raise _several("running", names, context.command_path)
+    return names[0]
 
 
 def _several(what: str, names: Sequence[str], command: str, more: str = "") -> UsageError:

@@ -8,8 +8,8 @@ from __future__ import annotations
 ALIASES = {"start": "up", "stop": "down", "ls": "status", "list": "status", "ps": "status"}
 SUGGESTIONS = {
     "connect": ("up PROFILE", "ssh PROFILE"),
-    "run": ("up PROFILE", "ssh PROFILE -- COMMAND"),
-    "exec": ("ssh PROFILE -- COMMAND",),
+    "run": ("exec PROFILE FILE", "ssh PROFILE -- COMMAND"),
+    "python": ("exec PROFILE FILE",),
     "shell": ("ssh PROFILE",),
     "launch": ("up PROFILE",),
     "restart": ("down PROFILE", "up PROFILE"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +12,10 @@ from typing import Any
 from ..core.deadline import Deadline
 from ..core.errors import LocalError, UsageError
 from ..core.private_file import write_private
-from ..jupyter import health
 from ..jupyter.notebook import build_notebook
-from ..jupyter.outputs import OutputRecord, RecordedKernel, open_record
-from ..state import store
-from ..state.ipc import uncounted_connector
+from ..jupyter.outputs import OutputEvent, OutputRecord, RecordedKernel, open_record
 from .context import CommandContext
-from .status import url as url_of
+from .runtime_endpoint import endpoint_of
 
 OPEN_TIMEOUT_S = 20.0
 
@@ -29,7 +26,7 @@ def recorded_outputs(
 ) -> Iterator[OutputRecord]:
     """The record of a runtime. ``kernel``: the beginning of a kernel's id, which is unique. Raises ``LocalError``
     ``not-up``, ``UsageError`` for such a beginning, ``HealthError``, ``MachineError`` ``outputs-not-recorded``."""
-    endpoint = _endpoint(name, context)
+    endpoint = endpoint_of(name, context)
     if kernel:
         with open_record(endpoint, Deadline(OPEN_TIMEOUT_S)) as record:
             kernel = _only_kernel(record.kernels, kernel).id
@@ -37,22 +34,66 @@ def recorded_outputs(
         yield record
 
 
-def write_notebook(name: str, context: CommandContext, path: Path, *, kernel: str, force: bool) -> int:
-    """Write the outputs of one kernel to ``path``, mode 0600: the number of cells. Raises as ``recorded_outputs``, also
-    ``UsageError`` if there are several kernels and none was named, and ``LocalError`` ``notebook-not-written``."""
+@contextlib.contextmanager
+def outputs_of_run(name: str, context: CommandContext, run: str) -> Iterator[RunOutputs]:
+    """Of code that `exec --detach` has started. ``run``: the beginning of its id. Raises as ``recorded_outputs``, and
+    ``LocalError`` ``no-outputs`` if nothing of it is recorded."""
+    with recorded_outputs(name, context) as record:
+        outputs = RunOutputs(event for event in record.events if event.request.startswith(run))
+        if outputs.first is None:
+            why = "it may wait for other code of its kernel"
+            raise LocalError("no-outputs", f"No outputs of a run {run:.40} are recorded", why)
+        yield outputs
+
+
+class RunOutputs:
+    """``events``: read once. ``status``: the exit status, once they are read; None if the code has not ended then."""
+
+    def __init__(self, events: Iterator[OutputEvent]) -> None:
+        self.first = next(events, None)
+        self.status: int | None = None
+        self._rest = events
+
+    def __iter__(self) -> Iterator[OutputEvent]:
+        for event in itertools.chain([] if self.first is None else [self.first], self._rest):
+            end = event.content.get("remote_runtime")
+            if isinstance(end, dict) and isinstance(end.get("status"), int):
+                self.status = int(end["status"])
+            else:
+                yield event
+
+
+def write_notebook(name: str, context: CommandContext, path: Path, *, kernel: str, force: bool, run: str = "") -> int:
+    """Write the outputs of one kernel, or of one run, to ``path``, mode 0600: the number of cells. Raises as these,
+    also ``UsageError`` if there are several kernels and none was named, and ``LocalError`` ``notebook-not-written``."""
     if path.exists() and not force:
         raise UsageError("usage", f"{path} exists already", "", "Choose another name, or add --force to overwrite it")
-    with recorded_outputs(name, context, kernel=kernel) as record:
-        found = [each for each in record.kernels if each.requests]
-        if not found:
-            raise LocalError("no-outputs", f"No outputs of {name} are recorded")
-        chosen = _only_kernel(found, kernel)
-        notebook = build_notebook(event for event in record.events if event.kernel == chosen.id)
+    if run:
+        with outputs_of_run(name, context, run) as outputs:
+            notebook = build_notebook(outputs)
+    else:
+        notebook = _notebook_of_kernel(name, context, kernel)
     try:
         write_private(path, json.dumps(notebook, indent=1).encode() + b"\n")
     except OSError as error:
         raise LocalError("notebook-not-written", f"Can't write {path}", error.strerror or str(error)) from error
     return len(notebook["cells"])
+
+
+def _notebook_of_kernel(name: str, context: CommandContext, kernel: str) -> dict[str, Any]:
+    with recorded_outputs(name, context, kernel=kernel) as record:
+        found = [each for each in record.kernels if each.requests]
+        if not found:
+            raise LocalError("no-outputs", f"No outputs of {name} are recorded")
+        chosen = _only_kernel(found, kernel)
+        return build_notebook(event for event in record.events if event.kernel == chosen.id)
+
+
+def run_document(name: str, context: CommandContext, run: str) -> dict[str, Any]:
+    """The cells of a run, and its exit status; None if it has not ended."""
+    with outputs_of_run(name, context, run) as outputs:
+        cells = build_notebook(outputs)["cells"]
+        return {"name": name, "run": run, "status": outputs.status, "cells": cells}
 
 
 def outputs_document(name: str, context: CommandContext, *, kernel: str) -> dict[str, Any]:
@@ -79,15 +120,3 @@ def _only_kernel(kernels: list[RecordedKernel] | tuple[RecordedKernel, ...], beg
     known = ", ".join(f"{each.id[:8]} ({each.path})" if each.path else each.id[:8] for each in kernels[:20])
     what = "Several kernels have outputs" if found else f"No outputs of a kernel {begin:.40} are recorded"
     raise UsageError("usage", what, f"kernels: {known}" if known else "", "Name one with `--kernel ID`")
-
-
-def _endpoint(name: str, context: CommandContext) -> health.Endpoint:
-    """Raises ``LocalError`` ``not-up``."""
-    url_of(name, context.state, context.environ)
-    runtime = store.load(context.state, name)
-    if runtime is None or runtime.server is None or runtime.local_port is None:
-        raise ValueError(f"{name} was ready a moment ago")
-    server = runtime.server
-    connect = functools.partial(uncounted_connector(name, context.state), runtime.local_port)
-    attached = server if server.attached else None
-    return health.Endpoint(runtime.local_port, server.token, (), connect, attached=attached)

@@ -19,7 +19,14 @@ from scripts.stacks.lowest import lowest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "remote_runtime"
 # These run in the Jupyter server's Python, with what is there.
-ON_THE_MACHINE = ("bridge", "jupyter/remote", "launcher/program.py", "launcher/remote", "jupyter/extension")
+ON_THE_MACHINE = (
+    "bridge",
+    "jupyter/remote",
+    "jupyter/in_kernel",
+    "launcher/program.py",
+    "launcher/remote",
+    "jupyter/extension",
+)
 DISTRIBUTIONS = {
     "google.api_core": "google-api-core",
     "google.auth": "google-auth",

@@ -8,6 +8,7 @@ from tornado.ioloop import IOLoop
 from tornado.locks import Condition
 from tornado.websocket import WebSocketHandler
 
+from ..own_requests import HEADER
 from .budget import OutputBudget
 from .client import KernelClient
 from .record import KernelRecord
@@ -15,6 +16,7 @@ from .transports import transport_of
 
 MAX_REPLAY_BYTES = 64 << 20
 _FORGET_AFTER_S = 5.0
+LEAVES_OUTPUTS = "exec"  # the header of its WebSockets
 
 
 class OutputRecorder:
@@ -28,12 +30,13 @@ class OutputRecorder:
         self._subscriptions: Dict[str, Any] = {}
 
     def watch(self, handler: WebSocketHandler) -> None:
-        """Called when a WebSocket's handshake is done; does nothing for those that are no kernel's."""
+        """Called when a WebSocket's handshake is done; does nothing for those that are no kernel's. What one of
+        ``exec`` receives is recorded all the same: it has other ways, and ignores what belongs to other requests."""
         kernel_id = getattr(handler, "kernel_id", None)
         if kernel_id not in self._manager:
             return
         record = self._subscribe(str(kernel_id))
-        if record is not None:
+        if record is not None and handler.request.headers.get(HEADER) != LEAVES_OUTPUTS:
             _follow(handler, record, lambda: self._on_client_gone(record))
 
     def forget_ended_kernels(self) -> None:

@@ -34,6 +34,11 @@ def document(content: Mapping[str, Any]) -> None:
     answer(json.dumps({"schema": 1, **content}, indent=2, ensure_ascii=True))
 
 
+def failure_line(content: Mapping[str, Any]) -> None:
+    """Print the error of a command whose answer is a line of JSON for each event."""
+    answer(json.dumps({"schema": 1, "event": "failed", **content}, ensure_ascii=True))
+
+
 def say(text: str, style: str = "") -> None:
     """Print a text on stderr, folded, in a style of the theme."""
     say_lines([paint(line, style) if style else line for line in fold_text(text, MAX_CHARS)])

@@ -116,6 +116,16 @@ LOCAL = {
         "VS Code connects with OpenSSH's client, which reads ~/.ssh/config.",
         "Run `remote-runtime ssh-config PROFILE --install`, then try again.",
     ),
+    "code-unreadable": CatalogueEntry(
+        "The file with the code can't be read.",
+        "It does not exist, belongs to another user, or is neither Python nor a notebook.",
+        "Pass a Python file, a notebook, or `-` for standard input.",
+    ),
+    "output-not-written": CatalogueEntry(
+        "The output of the code could not be written.",
+        "The folder belongs to another user, or the disk is full.",
+        "Pass a folder of your own: `remote-runtime exec PROFILE --output DIR`.",
+    ),
     "no-outputs": CatalogueEntry(
         "No outputs of the runtime are recorded.",
         "A page was connected to each kernel whenever a cell printed something.",

@@ -39,6 +39,16 @@ MACHINE = {
         "own server (`jupyter.attach`).",
         "Set `jupyter.record_outputs: true`, then run `remote-runtime down PROFILE` and `remote-runtime up PROFILE`.",
     ),
+    "kernel-not-found": CatalogueEntry(
+        "No kernel or kernelspec has this name.",
+        "The kernel has ended, or the name is misspelled.",
+        "Leave out `--kernel` to use the kernel `exec`, or use one of the names in the message.",
+    ),
+    "kernel-died": CatalogueEntry(
+        "The kernel ended while it ran code.",
+        "The code ended its process or crashed it, or the machine ran out of memory.",
+        "Run `remote-runtime logs PROFILE --server` to see the kernel's last output.",
+    ),
     "jupyter-stuck": CatalogueEntry(
         "The Jupyter server runs but does not respond.",
         "It is suspended, the machine is out of memory, or an extension blocks it. It was not restarted, to keep its "

@@ -91,7 +91,14 @@ class Response:
         return self.headers.get("access-control-allow-origin") == origin
 
 
-def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, str], deadline: Deadline) -> Response:
+def request(
+    endpoint: Endpoint,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    deadline: Deadline,
+    body: bytes | None = None,
+) -> Response:
     """Sends the token, and reads a bounded response. Raises ``HealthError`` ``not-answering``."""
     import http.client
 
@@ -101,18 +108,18 @@ def request(endpoint: Endpoint, method: str, path: str, headers: Mapping[str, st
         connection.sock = endpoint.open(max(0.1, deadline.remaining_s()))
         token = endpoint.token.reveal()
         target = f"{path}?token={quote(token, safe='')}" if token else path
-        connection.request(method, target, headers={**OWN_REQUEST_HEADERS, **headers})
+        connection.request(method, target, body, headers={**OWN_REQUEST_HEADERS, **headers})
         with _shut_down_at(deadline, connection.sock):
             response = connection.getresponse()
-            body = response.read(MAX_RESPONSE_BYTES + 1)
+            content = response.read(MAX_RESPONSE_BYTES + 1)
         if deadline.passed():
             raise TimeoutError
-        if len(body) > MAX_RESPONSE_BYTES:
+        if len(content) > MAX_RESPONSE_BYTES:
             what = f"Jupyter's response is longer than {MAX_RESPONSE_BYTES >> 20} MiB"
             raise HealthError("not-answering", what, f"{method} {path}")
         if response.length:
-            raise http.client.IncompleteRead(body, response.length)
-        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+            raise http.client.IncompleteRead(content, response.length)
+        return Response(response.status, {name.lower(): value for name, value in response.getheaders()}, content)
     except TimeoutError as error:
         raise HealthError(
             "not-answering", "Jupyter accepts connections but does not respond", f"{method} {path} timed out"
