@@ -15,6 +15,7 @@ from ..core.errors import Bug, Interrupted, KeeperBug, RemoteRuntimeError, Usage
 from . import (
     bridge,
     completion_script,
+    cp,
     doctor,
     down,
     exec,
@@ -112,7 +113,7 @@ def _save_traceback() -> str:
 
 
 SECTIONS = {
-    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, exec.exec_),
+    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, cp.cp, exec.exec_),
     "Inspect": (
         *(status.status, logs.logs, outputs.outputs, kernels.kernels, doctor.doctor, machine_types.machine_types),
         help.help_,

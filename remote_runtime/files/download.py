@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,11 +13,15 @@ from .pipeline import Job
 from .remote.names import to_text
 from .remote.target_tree import TargetTree
 from .remote.wire import FrameSocket
+from .resume import DownloadCompareJob, LeftOvers, compare_jobs
 from .upload import CHANGED
 
 
 class Download:
+    """``left_overs``: what need not be requested again."""
+
     def __init__(self, local_root: bytes, remote_root: bytes, tally: Tally) -> None:
+        self.left_overs = LeftOvers()
         self.tree = TargetTree(local_root)
         self.tally = tally
         self._remote_root = remote_root
@@ -35,7 +40,12 @@ class Download:
         for item in reversed(self._made_folders):
             self.attempt(item, self.tree.set_folder, item.target, item.mode, item.mtime_ns)
 
+    def compare_jobs(self, files: Sequence[Item]) -> Iterator[Job]:
+        """Find what an earlier copy has left."""
+        return compare_jobs(files, self.left_overs, functools.partial(DownloadCompareJob, self.tree, self.source))
+
     def jobs(self, files: Sequence[Item]) -> Iterator[Job]:
+        files = [item for item in files if not self.tally.skip(item, self.left_overs.is_done(item))]
         for batch in batches([item for item in files if item.size <= PART_BYTES]):
             yield FetchJob(self, batch)
         for item in files:
@@ -43,7 +53,7 @@ class Download:
                 large = LargeDownload(self, item)
                 if self.attempt(item, large.begin):
                     self.tally.begin()
-                    yield large.first_part()
+                    yield from large.first_part()
 
     def source(self, item: Item) -> str:
         return to_text(os.path.join(self._remote_root, item.source))
@@ -113,20 +123,26 @@ class LargeDownload:
         self.item = item
         self.key = part_key(item)
         self.remaining = 0
+        self.good: frozenset[int] = frozenset()
         self.why = ""  # it failed
 
     def begin(self) -> None:
         """Raises ``OSError``."""
-        self.download.tree.begin(self.item.target, self.key, self.item.size, 0)
+        self.good = self.download.left_overs.good_offsets(self.item)
+        self.download.tree.begin(self.item.target, self.key, self.item.size, 0, keep=bool(self.good))
 
-    def first_part(self) -> Job:
-        """The others follow from it: `MAX_BEGUN` limits the files, not their parts."""
+    def first_part(self) -> Iterator[Job]:
+        """The others follow from it: `MAX_BEGUN` limits the files, not their parts. None where all is here."""
         length = part_bytes(self.item.size)
-        offsets = range(0, self.item.size, length)
+        offsets = [offset for offset in range(0, self.item.size, length) if offset not in self.good]
+        self.download.tally.add(sum(min(length, self.item.size - offset) for offset in self.good))
         self.remaining = len(offsets)
+        if not offsets:
+            self.end()
+            return
         first, *others = [ReadJob(self, offset, min(length, self.item.size - offset)) for offset in offsets]
         first.follow_ups = others
-        return first
+        yield first
 
     def write(self, offset: int, data: memoryview) -> None:
         try:
@@ -135,13 +151,17 @@ class LargeDownload:
             self.why = self.why or error.strerror or str(error)
 
     def part_done(self, length: int) -> None:
-        tally, tree, item = self.download.tally, self.download.tree, self.item
         if not self.why:
-            tally.add(length)
-        with tally.lock:
+            self.download.tally.add(length)
+        with self.download.tally.lock:
             self.remaining -= 1
-            if self.remaining:
-                return
+            is_last = self.remaining == 0
+        if is_last:
+            self.end()
+
+    def end(self) -> None:
+        """All parts have arrived, or it has failed."""
+        tally, tree, item = self.download.tally, self.download.tree, self.item
         tally.end()
         try:
             if not self.why:

@@ -63,6 +63,12 @@ class Tally:
             self._files += files
             self._on_progress(self._bytes, self._files)
 
+    def skip(self, item: Item, is_done: bool) -> bool:
+        """``is_done``; then it counts."""
+        if is_done:
+            self.add(item.size, 1)
+        return is_done
+
     def fail(self, item: Item, why: str) -> None:
         with self.lock:
             self.failures.append(ItemFailure(item, why))

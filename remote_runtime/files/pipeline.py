@@ -16,11 +16,13 @@ from typing import Protocol
 from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, RemoteRuntimeError
 from ..launcher.call import invalid_reply
+from .agent import lost_error
 from .remote.wire import FrameSocket, FrameSocketClosed, InvalidFrame
 
 MAX_CONNECTIONS = 8
 MAX_UNANSWERED = 8  # on each connection
 MAX_SILENT_S = 600.0
+MAX_LOSSES = 5  # of a connection and those that replaced it, while nothing is answered
 _POLL_S = 0.1
 _JOIN_S = 5.0
 
@@ -49,6 +51,7 @@ class Pipeline:
         self._is_exhausted = True
         self._may_begin: Callable[[], bool] = lambda: True
         self._workers = 0
+        self._answers = 0
         self._error: Exception | None = None
         self._last_answer_at = 0.0
 
@@ -91,6 +94,7 @@ class Pipeline:
     def _work(self) -> None:
         """Serves one connection after the other until there are no jobs."""
         error: Exception | None = None
+        losses, answers = 0, self._answers
         try:
             while self._has_jobs():
                 try:
@@ -99,6 +103,9 @@ class Pipeline:
                     error = failure
                     break
                 _Exchange(self, connection).run()
+                losses, answers = (losses + 1 if answers == self._answers else 0), self._answers
+                if losses > MAX_LOSSES:
+                    raise lost_error("it ends at each attempt")
         except Exception as failure:  # noqa: BLE001  # the caller of run gets it
             self._fail(failure)
         with self._changed:
@@ -151,6 +158,7 @@ class Pipeline:
     def answered(self, follow_ups: Sequence[Job]) -> None:
         self._last_answer_at = time.monotonic()
         with self._changed:
+            self._answers += 1
             self._queue.extend(follow_ups)
             self._unfinished -= 1
             self._changed.notify_all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..core.deadline import Deadline
 from .agent import Agent
@@ -10,7 +10,7 @@ from .download import Download
 from .items import BATCH_BYTES, BATCH_FILES, Tally, check_names
 from .items import Item as Item
 from .items import ItemFailure as ItemFailure
-from .pipeline import MAX_CONNECTIONS, Job, Pipeline
+from .pipeline import MAX_CONNECTIONS, Pipeline
 from .remote.rows import ScanRow
 from .upload import Upload
 
@@ -19,7 +19,8 @@ BYTES_PER_CONNECTION = 2 << 20  # fewer need no connection of their own
 
 class Transfer:
     """``local_root`` and ``remote_root``: the folders that the items' paths are relative to. ``expected``: targets that
-    are replaced only if they are still like this; None: only if there is nothing."""
+    are replaced only if they are still like this; None: only if there is nothing. ``resume``: keep what an interrupted
+    copy has left at the target, where its hash is that of the source."""
 
     def __init__(
         self,
@@ -30,11 +31,13 @@ class Transfer:
         deadline: Deadline,
         on_progress: Callable[[int, int], None] = lambda size, files: None,
         expected: Mapping[bytes, ScanRow | None] | None = None,
+        resume: bool = False,
     ) -> None:
         self._agent = agent
         self._deadline = deadline
         self._on_progress = on_progress
         self._expected = expected or {}
+        self._resume = resume
         self.local_root = local_root
         self.remote_root = remote_root
 
@@ -46,12 +49,15 @@ class Transfer:
         check_names(items)
         tally = Tally(self._on_progress)
         upload = Upload(self._agent, self.local_root, self.remote_root, tally)
-        if self._expected:
-            upload.expect(self._expected)
-        upload.make_folders([item for item in items if item.kind == "folder"])
-        self._run(upload.jobs([item for item in items if item.kind == "file"]), items, tally)
-        upload.make_links([item for item in items if item.kind == "link"])
-        upload.finish_folders()
+        try:
+            if self._expected:
+                upload.expect(self._expected)
+            upload.make_folders([item for item in items if item.kind == "folder"])
+            self._run(upload, [item for item in items if item.kind == "file"], tally)
+            upload.make_links([item for item in items if item.kind == "link"])
+            upload.finish_folders()
+        finally:
+            upload.close()
         return tally.failures
 
     def download(self, items: Sequence[Item]) -> list[ItemFailure]:
@@ -62,18 +68,19 @@ class Transfer:
         download.tree.expect(self._expected)
         try:
             download.make_folders([item for item in items if item.kind == "folder"])
-            self._run(download.jobs([item for item in items if item.kind == "file"]), items, tally)
+            self._run(download, [item for item in items if item.kind == "file"], tally)
             download.make_links([item for item in items if item.kind == "link"])
             download.finish_folders()
         finally:
             download.close()
         return tally.failures
 
-    def _run(self, jobs: Iterator[Job], items: Sequence[Item], tally: Tally) -> None:
-        files = [item for item in items if item.kind == "file"]
+    def _run(self, side: Upload | Download, files: Sequence[Item], tally: Tally) -> None:
         if not files:
             return
         size = sum(item.size for item in files) + len(files) * (BATCH_BYTES // BATCH_FILES)
         connections = min(MAX_CONNECTIONS, 1 + size // BYTES_PER_CONNECTION)
         with Pipeline(self._agent.connect, self._deadline) as pipeline:
-            pipeline.run(jobs, connections, tally.may_begin)
+            if self._resume:
+                pipeline.run(side.compare_jobs(files), connections)
+            pipeline.run(side.jobs(files), connections, tally.may_begin)

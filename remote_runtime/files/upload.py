@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -15,17 +16,22 @@ from .remote.rows import ScanRow
 from .remote.source_files import is_hole, may_have_holes, open_file, read_file
 from .remote.sync_requests import to_wire
 from .remote.wire import FrameSocket
+from .resume import LeftOvers, UploadCompareJob, compare_jobs
 
 CHANGED = "it changed while it was copied"
 
 
 class Upload:
+    """``left_overs``: what need not be sent again."""
+
     def __init__(self, agent: Agent, local_root: bytes, remote_root: bytes, tally: Tally) -> None:
+        self.left_overs = LeftOvers()
         self.local_root = local_root
         self.root = to_text(remote_root)
         self.tally = tally
         self._agent = agent
         self._made_folders: list[Item] = []
+        self.open_files: set[LargeUpload] = set()
 
     def make_folders(self, folders: Sequence[Item]) -> None:
         for group in groups(folders):
@@ -51,12 +57,21 @@ class Upload:
             wanted = [[to_text(item.target), item.mode, item.mtime_ns] for item in group]
             self._note(group, self._agent.call(self.request("set-folders", folders=wanted)))
 
+    def compare_jobs(self, files: Sequence[Item]) -> Iterator[Job]:
+        """Find what an earlier copy has left."""
+        return compare_jobs(files, self.left_overs, functools.partial(UploadCompareJob, self.root, self.source))
+
     def jobs(self, files: Sequence[Item]) -> Iterator[Job]:
+        files = [item for item in files if not self.tally.skip(item, self.left_overs.is_done(item))]
         for batch in batches([item for item in files if item.size <= PART_BYTES]):
             yield PutJob(self, batch)
         for item in files:
             if item.size > PART_BYTES:
                 yield BeginJob(LargeUpload(self, item))
+
+    def close(self) -> None:
+        for large in list(self.open_files):
+            large.close()
 
     def request(self, do: str, **fields: Any) -> dict[str, Any]:
         return {"do": do, "root": self.root, **fields}
@@ -96,7 +111,8 @@ class PutJob:
         connection.send(self._upload.request("put", files=files), b"".join(contents))
 
     def receive(self, connection: FrameSocket) -> Sequence[Job]:
-        failures = [*self._failures, *failures_of(self._sent, answer(connection))]
+        reply = answer(connection)  # before that, the other thread still writes what was sent
+        failures = [*self._failures, *failures_of(self._sent, reply)]
         failed = {id(item) for item, _ in failures}
         for item, why in failures:
             self._upload.tally.fail(item, why)
@@ -121,6 +137,7 @@ class LargeUpload:
         """Raises ``OSError``."""
         if self.descriptor < 0:
             self.descriptor = open_file(self.upload.source(self.item))
+            self.upload.open_files.add(self)
             self.has_holes = may_have_holes(os.fstat(self.descriptor))
         self.check_unchanged()
 
@@ -134,20 +151,26 @@ class LargeUpload:
 
     def parts(self) -> list[Job]:
         length = part_bytes(self.item.size)
-        offsets = range(0, self.item.size, length)
+        good = self.upload.left_overs.good_offsets(self.item)
+        offsets = [offset for offset in range(0, self.item.size, length) if offset not in good]
         self.remaining = len(offsets)
+        self.upload.tally.add(sum(min(length, self.item.size - offset) for offset in good))
         return [PartJob(self, offset, min(length, self.item.size - offset)) for offset in offsets]
 
     def end(self, why: str = "") -> None:
         """It is done, or has failed."""
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        self.close()
         if why:
             self.upload.tally.fail(self.item, why)
         else:
             self.upload.tally.add(0, 1)
         self.upload.tally.end()
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+        self.upload.open_files.discard(self)
 
 
 class BeginJob:
@@ -169,14 +192,16 @@ class BeginJob:
         needed = large.item.size
         if large.has_holes:
             needed = min(needed, os.fstat(large.descriptor).st_blocks * 512)
-        connection.send(large.request("begin", size=large.item.size, needed=needed))
+        keep = bool(large.upload.left_overs.good_offsets(large.item))
+        needed = 0 if keep else needed
+        connection.send(large.request("begin", size=large.item.size, needed=needed, keep=keep))
 
     def receive(self, connection: FrameSocket) -> Sequence[Job]:
         why = result_error(answer(connection))
         if self._large.why or why:
             self._large.end(self._large.why or why)
             return ()
-        return self._large.parts()
+        return self._large.parts() or [FinishJob(self._large)]
 
 
 class PartJob:

@@ -11,7 +11,7 @@ from importlib import import_module
 
 from .table import CANNOT_RUN
 
-NAMES = ("bridge", "iap", "rest", "tunnel", "up", "zones")
+NAMES = ("bridge", "copy", "iap", "rest", "tunnel", "up", "zones")
 
 
 def main() -> int:

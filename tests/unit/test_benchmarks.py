@@ -135,7 +135,7 @@ def test_a_part_whose_program_is_missing_is_skipped_and_its_package_is_named(
 def test_without_a_name_all_benchmarks_run_but_those_that_cannot(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    statuses = {"bridge": 0, "iap": 0, "rest": 0, "tunnel": table.CANNOT_RUN, "up": 1, "zones": 0}
+    statuses = {"bridge": 0, "copy": 0, "iap": 0, "rest": 0, "tunnel": table.CANNOT_RUN, "up": 1, "zones": 0}
     monkeypatch.setattr(bench, "import_module", lambda name, package: _Benchmark(statuses[name.removeprefix(".")]))
     monkeypatch.setattr(sys, "argv", ["scripts/bench"])
     assert bench.main() == 1

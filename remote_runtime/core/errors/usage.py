@@ -46,6 +46,11 @@ USAGE = {
         "The name is misspelled, or the file is in a folder that is not searched.",
         "Run `remote-runtime profiles list` to see the names, or pass the path of the file.",
     ),
+    "target-folder-missing": CatalogueEntry(
+        "The folder to copy to does not exist.",
+        "Its name is misspelled, or it is a file. Several sources need a folder as their target.",
+        "Make the folder first, for example with `remote-runtime ssh PROFILE -- mkdir -p FOLDER`.",
+    ),
     "profile-invalid": CatalogueEntry(
         "The profile has errors.",
         "The file is not valid YAML, or a key is unknown, misplaced or has an invalid value. The message lists every "

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import source_files
+from .blocks import hash_blocks, hash_left_over
 from .names import from_home, to_path, to_text
 from .source_files import Entry, OpenFiles
 from .target_tree import TargetTree
@@ -144,11 +145,11 @@ class AgentConnection:
 
 
 def find(request: Header, trees: Trees) -> Answer:
-    """What the paths mean, each with its matches."""
+    """What the paths mean: for each its matches, as `source_files.find_sources`."""
     found = []
     for path in request["paths"]:
         matches = source_files.find_sources(to_path(path))
-        found.append([[to_text(match), _entry(entry)] for match, entry in matches])
+        found.append([[to_text(match), _entry(entry), to_text(real)] for match, entry, real in matches])
     return {"found": found}
 
 
@@ -172,8 +173,19 @@ def stat_target(request: Header, trees: Trees) -> Answer:
 
 def begin(request: Header, trees: Trees) -> Answer:
     tree = trees.at(request["root"])
-    tree.begin(to_path(request["name"]), request["key"], request["size"], request["needed"])
+    tree.begin(to_path(request["name"]), request["key"], request["size"], request["needed"], keep=request["keep"])
     return {}
+
+
+def left_overs(request: Header, trees: Trees) -> Answer:
+    """What an earlier copy left of files, with hashes: ``blocks.hash_left_over``."""
+    tree = trees.at(request["root"])
+    return {"hashes": [hash_left_over(tree, to_path(name), *rest) for name, *rest in request["files"]]}
+
+
+def hashes(request: Header, trees: Trees) -> Answer:
+    """``blocks.hash_blocks`` of files."""
+    return {"hashes": [hash_blocks(from_home(to_path(path)), *rest) for path, *rest in request["files"]]}
 
 
 def finish(request: Header, trees: Trees) -> Answer:
@@ -215,6 +227,8 @@ JSON_HANDLERS: dict[str, Callable[[Header, Trees], Answer]] = {
     "find": find,
     "list": list_tree,
     "stat": stat_target,
+    "left-overs": left_overs,
+    "hashes": hashes,
     "begin": begin,
     "finish": finish,
     "discard": discard,

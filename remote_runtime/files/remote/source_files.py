@@ -31,12 +31,12 @@ class Entry:
         self.name, self.kind, self.size, self.mode, self.mtime_ns, self.link = name, kind, size, mode, mtime_ns, link
 
 
-def find_sources(path: bytes) -> list[tuple[bytes, Entry]]:
-    """What a path that the user typed means: the real paths with their entries. A link is followed; ``*``, ``?`` and
-    ``[`` match names where no file has that name. Empty if there is nothing."""
+def find_sources(path: bytes) -> list[tuple[bytes, Entry, bytes]]:
+    """What a path that the user typed means: the paths with their entries, and where they really are: a link is
+    followed. ``*``, ``?`` and ``[`` match names where no file has that name. Empty if there is nothing."""
     path = from_home(path)
     found = [path] if os.path.lexists(path) else sorted(glob.glob(path))
-    return [(each, describe(os.path.realpath(each), b"")) for each in found]
+    return [(each, describe(os.path.realpath(each), b""), os.path.realpath(each)) for each in found]
 
 
 def describe(path: bytes, name: bytes) -> Entry:

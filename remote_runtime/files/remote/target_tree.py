@@ -50,13 +50,14 @@ class TargetTree:
             _unlink(aside)
             raise
 
-    def begin(self, name: bytes, key: str, size: int, needed: int) -> None:
-        """Begin a file that is written in parts, over what an earlier attempt left. ``key``: distinguishes versions of
-        it; ``needed``: the bytes that take space."""
+    def begin(self, name: bytes, key: str, size: int, needed: int, *, keep: bool = False) -> None:
+        """Begin a file that is written in parts. ``key``: distinguishes versions of it; ``needed``: the bytes that take
+        space; ``keep``: what an earlier attempt left."""
         path = self.path(name)
         _refuse_special(path)
         aside = aside_path(path, key)
-        self.discard(name, key)
+        if not keep:
+            self.discard(name, key)
         _refuse_full_disk(os.path.dirname(path), needed)
         descriptor = self._descriptor(aside)
         os.ftruncate(descriptor, size)

@@ -15,6 +15,7 @@ import pytest
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError, SshError
 from remote_runtime.files.agent import Agent
+from remote_runtime.files.items import part_key
 from remote_runtime.files.transfer import Item, Transfer
 from tests.support.machines.files_machine import FilesMachine, agent_of
 
@@ -37,9 +38,17 @@ def ignore(size: int, files: int) -> None:
     pass
 
 
-def transfer(agent: Agent, here: Path, there: Path, *, on_progress: Callable[[int, int], None] = ignore) -> Transfer:
-    roots: dict[str, Any] = {"local_root": os.fsencode(here), "remote_root": os.fsencode(there)}
-    return Transfer(agent, **roots, deadline=Deadline(60), on_progress=on_progress)
+def transfer(
+    agent: Agent, here: Path, there: Path, *, on_progress: Callable[[int, int], None] = ignore, resume: bool = False
+) -> Transfer:
+    return Transfer(
+        agent,
+        local_root=os.fsencode(here),
+        remote_root=os.fsencode(there),
+        deadline=Deadline(60),
+        on_progress=on_progress,
+        resume=resume,
+    )
 
 
 def make_tree(root: Path) -> list[Item]:
@@ -132,6 +141,31 @@ def test_a_connection_that_is_cut_is_opened_again_and_nothing_is_lost(
     assert picture(target) == picture(source)
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_copy_that_was_cancelled_continues_where_it_stopped(way: str, agent: Agent, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    items = make_tree(source)
+    target.mkdir()
+    copied = (source / "large").read_bytes()
+    part = target / f".large.{part_key(items[[item.target for item in items].index(b'large')])}.part"
+    part.write_bytes(copied[: 2 << 20] + bytes(1 << 20) + copied[3 << 20 : 4 << 20] + bytes((1 << 20) + 17))
+    (target / "small").write_bytes(b"two\n")
+    os.utime(target / "small", ns=(OLD_NS, OLD_NS))
+    inode = part.stat().st_ino
+    if way == "up":
+        assert transfer(agent, source, target, resume=True).upload(items) == []
+    else:
+        assert transfer(agent, target, source, resume=True).download(items) == []
+    assert picture(target) == picture(source)
+    assert (target / "large").stat().st_ino == inode
+    inodes = {path: path.lstat().st_ino for path in target.rglob("*")}
+    if way == "up":
+        assert transfer(agent, source, target, resume=True).upload(items) == []
+    else:
+        assert transfer(agent, target, source, resume=True).download(items) == []
+    assert {path: path.lstat().st_ino for path in target.rglob("*")} == inodes
+
+
 def test_an_item_that_fails_is_reported_and_the_others_arrive(agent: Agent, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
@@ -190,6 +224,17 @@ def test_an_unsafe_name_is_refused_before_anything_is_written(agent: Agent, name
         transfer(agent, target, source).download(items)
     assert refused.value.code == "unsafe-name"
     assert not os.listdir(target)
+
+
+def test_a_connection_that_ends_at_each_attempt_is_given_up(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "file").write_bytes(b"")
+    mtime_ns = (tmp_path / "source" / "file").stat().st_mtime_ns
+    not_a_number: Any = "0o600"
+    item = Item(b"file", b"file", "file", 0, not_a_number, mtime_ns)
+    with pytest.raises(SshError) as failed:
+        transfer(agent, tmp_path / "source", tmp_path).upload([item])
+    assert failed.value.code == "ssh-unreachable"
 
 
 def test_where_unix_sockets_are_not_forwarded_a_port_is_used(tmp_path: Path) -> None:
