@@ -29,10 +29,10 @@ from .output import console
 @click.option("--remove", is_flag=True, help="Undo --install for PROFILE or for all.")
 @common
 def ssh_config(profile: tuple[str, ...], install: bool, remove: bool, output: OutputOptions) -> int:
-    """Let ssh, scp, rsync, git and VS Code connect.
+    """Connect ssh and VS Code to a machine.
 
-    Each profile becomes a host `rr-PROFILE`. Address, host key and SSH key are looked up at each connection, which uses
-    the connection of a running runtime.
+    Each profile becomes a host `rr-PROFILE` for ssh, scp, rsync, git and editors. Address, host key and SSH key are
+    looked up at each connection, which uses the connection of a running runtime.
 
     --install writes the entries to ~/.ssh/remote-runtime/config, and one line to ~/.ssh/config that includes it.
     --remove removes both, and leaves the rest of ~/.ssh/config as it was.
