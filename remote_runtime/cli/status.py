@@ -44,6 +44,7 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: Ou
     from ..commands.status import status as look
     from .cloud_resources import list_resources
     from .output.cloud_table import resource_table
+    from .output.cluster_table import cluster_tables
     from .output.status_table import machine_table, status_table
 
     names, state_dir = [name_of(reference) for reference in profile], state()
@@ -60,6 +61,8 @@ def status(profile: tuple[str, ...], all_machines: bool, watch: bool, output: Ou
         console.document({"runtimes": runtimes, **more})
     else:
         console.answer(status_table(runtimes))
+        if workers := cluster_tables(runtimes):
+            console.answer("\n" + workers)
         if all_machines:
             console.answer("\n" + machine_table(machines))
             if resources or errors:

@@ -42,6 +42,7 @@ class Seconds(click.FloatRange):
 @click.option("--foreground", is_flag=True, help="Run in the foreground; Ctrl-C shuts down.")
 @click.option("--move", "move", is_flag=True, help="Move a VM that has no capacity.")
 @click.option("--delete-old", is_flag=True, help="With --move: delete the old VM when ready.")
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", help="Wait for N workers of the cluster.")
 @click.option("--yes", is_flag=True, help="Create or move the VM without asking.")
 @click.option("--timeout", type=Seconds(min=1), metavar="SECONDS", help="Deadline for the whole command.")
 @common
@@ -54,6 +55,7 @@ def up(
     foreground: bool,
     move: bool,
     delete_old: bool,
+    workers: int | None,
     yes: bool,
     timeout: float | None,
     output: OutputOptions,
@@ -72,6 +74,8 @@ def up(
     --move moves a stopped VM to another zone if its zone has no capacity: a snapshot of its disks, and the same VM
     there. It asks before. The old VM stays, stopped, unless --delete-old is given.
 
+    With `cluster` in the profile, workers join after the URL is printed. --workers waits for some of them before.
+
     --port-forward takes PORT, LOCAL:REMOTE, LOCAL:HOST:REMOTE or LOCAL:/SOCKET.
     """
     from .. import profiles
@@ -85,7 +89,9 @@ def up(
     profile = profile or (profile_to_start(output),)
     if len(profile) > 1 and (port is not None or foreground or copy):
         raise UsageError("usage", "--port, --foreground and --copy are for one profile at a time")
-    options = Options(port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout, consent)
+    options = Options(
+        port, tuple(profiles.parse_extra_forward(text) for text in extra), foreground, timeout, consent, workers
+    )
     context = output.context(show_names=len(profile) > 1)
     handle_signals()
 

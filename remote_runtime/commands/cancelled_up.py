@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.deadline import Deadline
 from ..core.errors import DeadlinePassed, Interrupted, RemoteRuntimeError, from_dict
 
 
@@ -32,3 +33,14 @@ def _describe_wait(text: str) -> str:
     """Why a deadline has passed, by the progress that was reported last."""
     is_activity = text.partition(" ")[0].endswith("ing")
     return f"it was still {text[:1].lower()}{text[1:]}" if is_activity else text
+
+
+def cancel_reason_of(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
+    if deadline.cancelled.is_set():
+        return Interrupted(why="Nothing was left running")
+    if deadline.passed():
+        return DeadlinePassed(
+            f"{name} was not ready within {deadline.timeout_s:.0f} s",
+            hint="Allow more time: run `remote-runtime up PROFILE --timeout SECONDS`",
+        )
+    return None

@@ -7,7 +7,7 @@ import shutil
 import signal
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..core.access import merge_keys
 from ..core.deadline import Deadline
@@ -15,6 +15,10 @@ from ..core.errors import DeadlinePassed, LocalError, RemoteRuntimeError, UsageE
 from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Runtime
 from ..state import ipc, store
+
+if TYPE_CHECKING:
+    from ..core.cluster import ClusterWorker
+    from ..targets import Target
 from .confirm_down import confirm_busy, confirm_deletion
 from .context import PROGRESS_EVENTS, CommandContext, show_progress
 from .status import require_known_name
@@ -170,6 +174,7 @@ def _take_down(
 ) -> dict[str, Any]:
     from .. import profiles, ssh
     from ..core.documents import take_down_document
+    from ..lifecycle.cluster_end import ClusterEnd
     from ..lifecycle.resources import Resources
     from ..lifecycle.take_down import TakeDown, TakeDownOptions
     from ..targets import open_target
@@ -186,18 +191,24 @@ def _take_down(
             confirm_deletion(name, question, context.view)
         return True
 
-    profile = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text)
+    def open_worker(worker: ClusterWorker) -> Target:
+        profile = profiles.parse_profile(worker.name, worker.profile_path, worker.profile_text)
+        return open_target(profile, state, context.environ, keys)
+
+    profile, keys = profiles.parse_profile(name, runtime.profile_path, runtime.profile_text), ssh.Keys()
+    progress, prompt = context.progress(name), context.prompt(name)
     last_run = store.load_last_run(state, name)  # it has keys that an earlier `down` could not remove
     stopped = TakeDown(
         replace(runtime, keys=merge_keys(runtime.keys, last_run.keys)),
         Resources(),
-        open_target(profile, state, context.environ, ssh.Keys()),
+        open_target(profile, state, context.environ, keys),
         TakeDownOptions(options.keep_server, options.instance, options.purge, no_server=no_server, force=options.force),
-        progress=context.progress(name),
-        prompt=context.prompt(name),
+        progress=progress,
+        prompt=prompt,
         confirm=confirm,
         confirm_deletion=confirm_delete,
-        record=lambda keys: store.save_last_run(state, name, replace(last_run, keys=keys)),
+        record=lambda installed: store.save_last_run(state, name, replace(last_run, keys=installed)),
+        cluster_end=ClusterEnd(lambda: runtime, open_worker, progress, prompt) if runtime.cluster else None,
     ).run()
     return {**take_down_document(stopped), "tunnel": False}
 

@@ -13,13 +13,14 @@ from .. import profiles
 from ..core import file_lock
 from ..core.deadline import Deadline
 from ..core.durations import duration_since
-from ..core.errors import DeadlinePassed, Interrupted, KeeperBug, LocalError, RemoteRuntimeError
+from ..core.errors import DeadlinePassed, KeeperBug, LocalError, RemoteRuntimeError
 from ..core.errors.catalogue import fill_in_profile
 from ..core.fast_dataclass import fast_dataclass
 from ..core.move import SNAPSHOTS_S, UpConsent
 from ..core.profile import ExtraForward, Profile
 from ..state import launch, log_file, store
-from .cancelled_up import failure_of
+from .cancelled_up import cancel_reason_of, failure_of
+from .cluster_wait import check_workers, wait_for_workers
 from .context import PROGRESS_EVENTS, CommandContext, View, show_progress
 
 if TYPE_CHECKING:
@@ -36,13 +37,14 @@ KEEPER_GRACE_S = 60.0  # added to the profile's timeouts, so that the keeper's o
 
 @fast_dataclass(frozen=True)
 class Options:
-    """``consent``: what the user agrees to in advance."""
+    """``consent``: what the user agrees to in advance. ``workers``: of the cluster, to be waited for."""
 
     port: int | None = None
     extra: tuple[ExtraForward, ...] = ()
     foreground: bool = False
     timeout_s: float | None = None
     consent: UpConsent = UpConsent()
+    workers: int | None = None
 
 
 def up(
@@ -53,6 +55,7 @@ def up(
     state, environ, view = context.state, context.environ, context.view
     profile = profiles.load(reference, environ=environ)
     name = profile.name
+    check_workers(profile, options.workers, environ)
     if not profiles.is_packaged(profile.path):
         view.note(name, f"Profile {name} ({profiles.source(profile.path)})")
     deadline = context.deadline(options.timeout_s or _default_timeout_s(profile, options))
@@ -72,6 +75,8 @@ def up(
                 break
             view.step(name, "Waiting until an interrupted `up` is undone")
             wait_for_exit(state, name, ROLLBACK_TIMEOUT_S, context.cancelled)
+        if options.workers:
+            runtime = wait_for_workers(profile, options.workers, channel, context, options.timeout_s)
         view.done(name)
         if options.foreground:
             on_ready(runtime)
@@ -184,7 +189,7 @@ def _follow_events(
     current = is_changed = ""
     while True:
         try:
-            if cancel_reason is None and (cancel_reason := _cancel_reason(deadline, name)) is not None:
+            if cancel_reason is None and (cancel_reason := cancel_reason_of(deadline, name)) is not None:
                 rollback_deadline = Deadline(ROLLBACK_TIMEOUT_S)
                 channel.send({"op": "cancel"})
             event = channel.receive(0.2) or {"event": "silence"}
@@ -214,17 +219,6 @@ def _follow_events(
             raise failure_of(event, cancel_reason, current)
         if cancel_reason is not None and rollback_deadline.passed():
             raise _not_exiting_error(name)
-
-
-def _cancel_reason(deadline: Deadline, name: str) -> RemoteRuntimeError | None:
-    if deadline.cancelled.is_set():
-        return Interrupted(why="Nothing was left running")
-    if deadline.passed():
-        return DeadlinePassed(
-            f"{name} was not ready within {deadline.timeout_s:.0f} s",
-            hint="Allow more time: run `remote-runtime up PROFILE --timeout SECONDS`",
-        )
-    return None
 
 
 def wait_for_exit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from .cluster import cluster_document
 from .price import cost_since
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def runtime_document(runtime: Runtime) -> dict[str, Any]:
         "page_requests": runtime.page_requests,
         "resources": [_resource(resource) for resource in runtime.resources],
         "outputs": runtime.outputs and _outputs(runtime.outputs),
+        "cluster": runtime.cluster and cluster_document(runtime.cluster),
         "last_error": runtime.last_error and dict(runtime.last_error),
     }
 

@@ -7,6 +7,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
+from .cluster import ClusterSettings
 from .creation import CreateSettings
 from .fast_dataclass import fast_dataclass
 
@@ -190,6 +191,7 @@ class Profile:
     on_down: OnDownSettings = field(default_factory=OnDownSettings)
     idle: IdleSettings = field(default_factory=IdleSettings)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    cluster: ClusterSettings | None = None
 
     @property
     def creation(self) -> CreateSettings | None:

@@ -121,6 +121,7 @@ def _run(state: store.StateDir, name: str, request: launch.LaunchRequest) -> int
         resources=left.resources,
         price=left.price,
         price_since=left.price_since,
+        cluster=left.cluster,
         keys=merge_keys(leftover.keys if leftover else (), last_run.keys),
         folder=last_run.folder,
         keeper_pid=os.getpid(),

@@ -6,6 +6,7 @@ It locks ``NAME.alive`` while it runs and is the only writer of ``NAME.json``. C
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,11 @@ from ..lifecycle.take_down import TakeDown
 from ..state import ipc, store
 from ..targets import Target, open_target
 from . import results
+from .cluster import ClusterKeeper
 from .confirmation import Confirmations
 from .control_server import ControlServer
 from .monitor import Monitor
-from .profile_change import close_changed, other_machine_error
+from .profile_change import close_changed, error_of_left, without_cluster_change
 from .reconnect import Reconnector, record_failure
 from .requests import ControlRequest, RequestQueue
 from .runtime_record import RuntimeRecord, now, profile_yaml
@@ -65,6 +67,7 @@ class Keeper:
         self.subscribers = Subscribers()
         self._confirmations = Confirmations(self.subscribers, self.requests.cancelled)
         self._keys = ssh.Keys()
+        self.cluster = ClusterKeeper(self.record, self.resources, self.environ, self._open_target, self._prompt)
         self._monitor = Monitor(self.resources, self.requests.cancelled, self.endpoint)
         self._previous: Runtime | None = self.record.runtime  # as an earlier keeper left it; None once it is ready
 
@@ -89,12 +92,12 @@ class Keeper:
 
     def _check_same_machine(self) -> bool:
         """False if a keeper that died left something on another machine, which only that machine's profile can end."""
-        left, target = self.record.runtime, self.profile.target_fields()
-        if left.target == target or not (left.instance or left.server or left.resources):
-            self.record.update(target=target, profile_path=str(self.profile.path), profile_text=self.profile_text)
+        error = error_of_left(self.profile, self.record.runtime)
+        if error is None:
+            target, path = self.profile.target_fields(), str(self.profile.path)
+            self.record.update(target=target, profile_path=path, profile_text=self.profile_text)
             return True
         self.resources.close()
-        error = other_machine_error(self.profile, left.profile_path)
         self.record.update(state="down", why=str(error))
         self.subscribers.send({"event": "failed", "error": error.as_dict(), "remains": [], "ends": True})
         return False
@@ -110,13 +113,9 @@ class Keeper:
 
     def _report_failed_start(self, error: RemoteRuntimeError) -> None:
         """Ends a start that failed: the state file says what is left, or is deleted."""
-        log.warning("the start failed: %s: %s", error.code, error)
         self.resources.close()
-        runtime = self.record.runtime
-        has_leftovers = bool(error.remains or runtime.resources) or not runtime.unfinished
-        if has_leftovers:
-            self.record.update(state="down", why=results.leftover_text(error, runtime), last_error=error.as_dict())
-        failure = None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
+        has_leftovers = results.save_failed_start(self.record, error)
+        runtime, failure = self.record.runtime, results.failure_to_save(error)
         self.record.save_last_run(
             self.remembered_port, failure or store.load_last_run(self.state, runtime.name).failure
         )
@@ -142,6 +141,7 @@ class Keeper:
         self._previous = None
         self._confirmations.finish_move(self.target())
         log.info("ready on local port %s", runtime.local_port)
+        self.cluster.start(self.profile)
         self.subscribers.send_result({"event": "ready", "runtime": runtime_document(self.record.runtime)}, request)
 
     def _keep_up(self) -> None:
@@ -156,7 +156,9 @@ class Keeper:
             is_late = time.monotonic() - checked_at >= self._check_interval_s()
             due = is_late or (request is not None and request.op == "check")
             apply_lookup(self.resources, self.subscribers, self.record.update)
-            problem = self._find_problem(check_now=due)
+            problem, healthy = self._monitor.find_problem(check_now=due, within_s=2 * self.profile.ssh.keepalive_s)
+            if healthy is not None:
+                self.record.update(state="ready", why="", rtt_ms=healthy.rtt_ms)
             if problem is not None and not self._reconnect(*problem):
                 return
             if due or problem is not None:
@@ -168,17 +170,6 @@ class Keeper:
         """Until the next check of the connection to Jupyter: longer while no client is there."""
         interval_s = min(MAX_CHECK_INTERVAL_S, self.profile.ssh.keepalive_s)
         return interval_s if self.resources.is_in_use else REST_FACTOR * interval_s
-
-    def _find_problem(self, *, check_now: bool) -> tuple[Verdict, str] | None:
-        problem = self._monitor.link_problem()
-        if problem is not None or not (self._monitor.take_connection_failure() or check_now):
-            return problem
-        result = self._monitor.check_health(2 * self.profile.ssh.keepalive_s)
-        if result is not None and result.verdict != "ready":
-            return result.verdict, result.why
-        if result is not None:
-            self.record.update(state="ready", why="", rtt_ms=result.rtt_ms)
-        return None
 
     def _reconnect(self, verdict: Verdict, why: str) -> bool:
         """Returns False when the runtime is down instead of ready again."""
@@ -206,6 +197,7 @@ class Keeper:
 
     def _end_idle_stopped(self, error: RemoteRuntimeError) -> None:
         """Leaves a machine that was stopped when idle as it is; the next `up` starts another keeper."""
+        self.cluster.end_workers(self.subscribers)
         self.resources.close()
         why = f"{error}; `idle` in the profile stopped it"
         self.record.update(state="down", why=why, last_error=error.as_dict())
@@ -237,6 +229,7 @@ class Keeper:
 
     def _apply_profile(self, profile: Profile) -> None:
         """Raises ``LocalError``, and changes nothing then."""
+        profile = without_cluster_change(self.profile, profile, self.subscribers.note)
         if close_changed(self.profile, profile, self.resources, self.subscribers.note):
             self.remembered_port = self.record.runtime.local_port
         self.profile = profile
@@ -258,6 +251,7 @@ class Keeper:
                 confirm=request.confirm,
                 confirm_deletion=request.confirm_deletion,
                 record=self._save_keys,
+                cluster_end=self.cluster.ending(ReplyProgress(request)),
             ).run()
         except RemoteRuntimeError as error:
             return results.report_not_taken_down(error, request)
@@ -283,11 +277,15 @@ class Keeper:
             remembered_port=self.remembered_port,
             previous=self._previous,
             keys=self.record.runtime.keys,
+            prepare_head=functools.partial(self.cluster.prepare_head, self.profile) if self.profile.cluster else None,
             **self._confirmations.for_context(self.consent, self.profile.target.kind),
         )
 
     def target(self) -> Target:
-        return open_target(self.profile, self.state, self.environ, self._keys)
+        return self._open_target(self.profile)
+
+    def _open_target(self, profile: Profile) -> Target:
+        return open_target(profile, self.state, self.environ, self._keys)
 
     def _prompt(self, prompt: str, *, secret: bool, code: str) -> str:
         deadline = Deadline(600.0, self.requests.cancelled)

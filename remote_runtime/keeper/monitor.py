@@ -31,6 +31,17 @@ class Monitor:
     cancelled: threading.Event
     endpoint: Callable[[], health.Endpoint]
 
+    def find_problem(self, *, check_now: bool, within_s: float) -> tuple[tuple[Verdict, str] | None, Health | None]:
+        """The problem, and the result of a check that found none. ``check_now``: check the connection also where
+        nothing has failed."""
+        problem = self.link_problem()
+        if problem is not None or not (self.take_connection_failure() or check_now):
+            return problem, None
+        result = self.check_health(within_s)
+        if result is not None and result.verdict != "ready":
+            return (result.verdict, result.why), None
+        return None, result
+
     def link_problem(self) -> tuple[Verdict, str] | None:
         """Why connections cannot be forwarded; None as far as is known."""
         session, upstream = self.resources.session, self.resources.upstream

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..core.errors import LocalError
+from ..core.model import Runtime
 from ..core.profile import DemoTarget, GceTarget, Profile, Target
 from ..lifecycle.resources import Resources
 
@@ -35,6 +36,20 @@ def _machine_of(profile: Profile) -> Target:
     if isinstance(target, GceTarget):
         return replace(target, create=None, zones=(), regions=())
     return replace(target, create=None, zones=()) if isinstance(target, DemoTarget) else target
+
+
+def without_cluster_change(previous: Profile, profile: Profile, note: Callable[[str], None]) -> Profile:
+    """``profile`` with the cluster that runs: kernels got its address when Jupyter started."""
+    if profile.cluster != previous.cluster:
+        note("The change of `cluster` applies after `remote-runtime down PROFILE` and `remote-runtime up PROFILE`")
+    return replace(profile, cluster=previous.cluster)
+
+
+def error_of_left(profile: Profile, left: Runtime) -> LocalError | None:
+    """If a keeper that died left something on another machine, which only that machine's profile can end."""
+    if left.target == profile.target_fields() or not (left.instance or left.server or left.resources):
+        return None
+    return other_machine_error(profile, left.profile_path)
 
 
 def other_machine_error(profile: Profile, previous_profile_path: str) -> LocalError:

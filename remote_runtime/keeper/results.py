@@ -39,6 +39,21 @@ def finished_facts(runtime: Runtime) -> dict[str, Any]:
     return {"unfinished": False, "resources": tuple(each for each in runtime.resources if each.kind != "disk")}
 
 
+def save_failed_start(record: RuntimeRecord, error: RemoteRuntimeError) -> bool:
+    """Whether something is left of a start that failed; the state file says what then."""
+    log.warning("the start failed: %s: %s", error.code, error)
+    runtime = record.runtime
+    has_leftovers = bool(error.remains or runtime.resources) or not runtime.unfinished
+    if has_leftovers:
+        record.update(state="down", why=leftover_text(error, runtime), last_error=error.as_dict())
+    return has_leftovers
+
+
+def failure_to_save(error: RemoteRuntimeError) -> dict[str, str] | None:
+    """For the next run of this name; None if a user cancelled it."""
+    return None if isinstance(error, Interrupted) else {**error.as_dict(), "at": now()}
+
+
 def leftover_text(error: RemoteRuntimeError, runtime: Runtime) -> str:
     """What a start that failed has left."""
     if not error.remains and runtime.resources:

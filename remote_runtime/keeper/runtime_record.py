@@ -15,7 +15,7 @@ from ..state import store
 
 log = logging.getLogger(__name__)
 # These must be on the disk before `up` continues: without them a machine that costs money may be forgotten.
-MUST_BE_SAVED = ("instance", "server", "unfinished", "keys", "resources")
+MUST_BE_SAVED = ("instance", "server", "unfinished", "keys", "resources", "cluster")
 
 
 class RuntimeRecord:

@@ -21,7 +21,7 @@ MARGIN_S = 2.0
 LOGIN_WAIT_S = 6.0
 RETRY_LOGIN_WAIT_S = 0.5
 # The first is empty; the second goes as text with a start of Jupyter.
-NOT_SENT = ("__init__", "run_server")
+NOT_SENT = ("__init__", "run_server", "scheduler_preload", "worker_preload")
 PYTHON = "python3"
 PYTHONS = (
     PYTHON,
@@ -77,13 +77,14 @@ def call_launcher(
     on_start: Callable[[], None] = lambda: None,
     login_wait_s: float = LOGIN_WAIT_S,
     start_s: float = math.inf,
+    borrowed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The launcher's result for ``request``; the caller checks its content.
 
     ``program``: the package whose ``remote/dispatch.py`` handles the request. ``python``: ``auto``, or a path on the
     machine. ``can_forward_to``: whether the SSH server forwards to a unix socket or port of the machine, for a launcher
     that asks. ``on_start``: called when the request is sent. ``login_wait_s``: see ``LauncherProtocol``. ``start_s``:
-    the part of the deadline for all but the installation of packages.
+    the part of the deadline for all but the installation of packages. ``borrowed``: as of ``launcher_input``.
 
     Raises ``MachineError``: the launcher's own, ``python-missing``, or ``machine-answer-invalid``; ``SshError``:
     ``ssh-refused`` if the login runs no command, and ``ssh-unreachable``.
@@ -95,7 +96,7 @@ def call_launcher(
         on_start()
         within_s = max(1.0, deadline.remaining_s() - MARGIN_S)
         limits = {"within_s": within_s, "install_s": max(0.0, within_s - start_s)}
-        return launcher_input(program, {**request, **limits, "marker": marker})
+        return launcher_input(program, {**request, **limits, "marker": marker}, borrowed)
 
     first_python = PYTHON if python == "auto" else python
     candidates = PYTHONS if python == "auto" else (python,)
@@ -149,9 +150,9 @@ def search_command(pythons: tuple[str, ...], ready: str, search_marker: str) -> 
     return ("/bin/sh", "-c", _SEARCH, "sh", search_marker, python, _PROBE, *pythons)
 
 
-def launcher_input(program: str, request: Mapping[str, Any]) -> bytes:
+def launcher_input(program: str, request: Mapping[str, Any], borrowed: Sequence[str] = ()) -> bytes:
     """``LENGTH\\n``, the launcher, and one line: the request as JSON, with the launcher and the modules of
-    ``program``."""
+    ``program``. ``borrowed``: modules of other packages that these import, such as ``jupyter.remote.processes``."""
     launcher = Path(__file__).with_name("program.py").read_text(encoding="utf-8")
     sources = [
         [f"{package}.remote.{path.stem}", path.read_text(encoding="utf-8")]
@@ -159,6 +160,9 @@ def launcher_input(program: str, request: Mapping[str, Any]) -> bytes:
         for path in sorted((Path(__file__).parents[1] / package / "remote").glob("*.py"))
         if path.stem not in NOT_SENT
     ]
+    for name in borrowed:
+        path = Path(__file__).parents[1].joinpath(*name.split(".")).with_suffix(".py")
+        sources.append([name, path.read_text(encoding="utf-8")])
     dispatch = f"{program}.remote.dispatch"
     source = launcher.encode()
     document = json.dumps({**request, "launcher": launcher, "sources": sources, "program": dispatch})

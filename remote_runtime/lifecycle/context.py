@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from ..core.access import InstalledKey
 from ..core.callbacks import Prompt
@@ -12,7 +12,10 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.model import Instance, Runtime, Server
 from ..core.move import MovePlan
 from ..core.profile import Profile
-from ..targets import Target
+from ..targets import Target, TargetSession
+
+if TYPE_CHECKING:
+    from ..core.deadline import Deadline
 
 
 class ProgressSink(Protocol):
@@ -37,13 +40,26 @@ class MayMove:
     delete_old: bool = False
 
 
+class UndoSteps(Protocol):
+    """``lifecycle.rollback.Rollback``, to which steps are added."""
+
+    def push(self, description: str, step: Callable[[], object], *, done: str = "", key: str = "") -> None: ...
+
+
+class PrepareHead(Protocol):
+    """Prepares the machine for the runtime's cluster, before Jupyter starts there; a step of ``rollback`` undoes it.
+    Returns variables for the kernels. Raises ``RemoteRuntimeError``."""
+
+    def __call__(self, session: TargetSession, rollback: UndoSteps, deadline: Deadline) -> Mapping[str, str]: ...
+
+
 @fast_dataclass(frozen=True)
 class BringUpContext:
     """``record(**facts)`` saves each result (``instance``, ``server``, …) as soon as it is known, so that the state
     file is right even if this process is killed. ``remembered_port``: the local port that was used last time.
     ``previous``: the runtime as an earlier keeper left it; None once this one has brought it up. ``keys``: those that
     `up` added before. ``single_attempt``: one of many attempts: do not wait for a booting machine or a silent port, and
-    do not diagnose failures."""
+    do not diagnose failures. ``prepare_head``: None without a cluster."""
 
     client_id: str
     target: Target
@@ -57,6 +73,7 @@ class BringUpContext:
     may_install_key: bool = True
     confirm_creation: Callable[[CreationPlan], None] | None = None
     may_move: MayMove | None = None
+    prepare_head: PrepareHead | None = None
 
     @property
     def profile(self) -> Profile:

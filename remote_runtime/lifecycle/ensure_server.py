@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from dataclasses import replace
 
 from ..core.deadline import Deadline
 from ..core.errors import MachineError
@@ -36,12 +37,13 @@ def ensure_server(
     ``reconnected``: the connection was lost in between, so that a server that already runs may be one that the same
     ``attempt`` has started. Raises as ``jupyter.ensure``.
     """
+    env = context.prepare_head(session, rollback, deadline) if context.prepare_head else {}
     profile, attach, has_leftover = context.profile, context.profile.jupyter.attach, context.has_leftover_server
     context.progress.step(f"Finding your Jupyter server on port {attach.port}" if attach else "Starting Jupyter")
     spec = jupyter.ServerSpec(
         profile.name,
         context.client_id,
-        profile.jupyter,
+        replace(profile.jupyter, env={**profile.jupyter.env, **env}),
         profile.colab.origins,
         resources.unix_sockets_work and supports_unix_sockets(context.target),
         profile.idle,

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ..cluster import requests as cluster
 from ..core.access import InstalledKey, merge_keys
 from ..core.callbacks import Prompt
 from ..core.deadline import Deadline
@@ -20,6 +21,7 @@ from ..core.profile import Profile
 from ..jupyter import server as jupyter
 from ..jupyter.idle_policy import watchdog_left_on_disk
 from ..targets import KeyPolicy, LoginOptions, Target, TargetSession
+from .cluster_end import ClusterEnd
 from .context import ProgressSink
 from .instance_end import MIN_STOP_S, OFF_STATUSES, Action, InstanceEnd, instance_action
 from .resources import Resources
@@ -32,6 +34,7 @@ PING_S = 10.0
 
 REMOTE_DIR = "~/.local/share/remote-runtime"
 SERVER_REMAINS = "Jupyter may still be running"
+SCHEDULER_REMAINS = "Dask's scheduler may still be running"
 
 T = TypeVar("T")
 
@@ -59,7 +62,7 @@ def ends_kernels(runtime: Runtime, profile: Profile, options: TakeDownOptions) -
 class TakeDown:
     """``confirm`` is called with a description of running work, and returns whether it can be stopped;
     ``confirm_deletion`` with the question before a VM is deleted. ``record`` is called with the keys that
-    remote-runtime has installed, whenever they change."""
+    remote-runtime has installed, whenever they change. ``cluster_end``: None without a cluster."""
 
     runtime: Runtime
     resources: Resources
@@ -70,6 +73,7 @@ class TakeDown:
     confirm: Callable[[str], bool]
     confirm_deletion: Callable[[str], bool]
     record: Callable[[tuple[InstalledKey, ...]], None]
+    cluster_end: ClusterEnd | None = None
 
     _remains: dict[str, str] = field(default_factory=dict, init=False)
     _notes: list[str] = field(default_factory=list, init=False)
@@ -93,6 +97,7 @@ class TakeDown:
         except LocalError:
             self._revoke(self._keys_of_this_run())
             raise
+        self._end_cluster(None)
         self.resources.close()
         # A key that was installed only to connect here is always removed.
         self._revoke(self._keys if self.options.purge or self.runtime.unfinished else self._keys_of_this_run())
@@ -101,6 +106,8 @@ class TakeDown:
         if server in ("unknown", "kept") and status in OFF_STATUSES:
             server = "gone"
             self._remains.pop(SERVER_REMAINS, None)
+        if status in OFF_STATUSES:
+            self._remains.pop(SCHEDULER_REMAINS, None)
         self._attempt(
             "the demo machine may still be running", lambda: self.target.stop_demo(instance, Deadline(MIN_STOP_S))
         )
@@ -178,12 +185,30 @@ class TakeDown:
             if not self.confirm(busy.why):
                 raise
             ended = jupyter.stop(session.run, spec, deadline=Deadline(timeout_s))
+        self._end_cluster(session)
         if options.purge:
             self.progress.step(f"Removing {REMOTE_DIR} from the machine", f"Removed {REMOTE_DIR} from the machine")
             purged = jupyter.purge(session.run, profile.jupyter, deadline=Deadline(timeout_s))
             if not purged.done:
                 self._remains[f"{REMOTE_DIR} stays on the machine"] = f"in use by {', '.join(purged.alive)}"
         return ended
+
+    def _end_cluster(self, session: TargetSession | None) -> None:
+        """After Jupyter, whose kernels use it; once. Workers first, then the scheduler."""
+        ending, self.cluster_end = self.cluster_end, None
+        instance, runtime = self.runtime.instance, self.runtime
+        if ending is None:
+            return
+        ending.end_workers(self.options.instance, self._remains, self._notes)
+        if instance is None or self._instance.status_now(instance) in OFF_STATUSES:
+            return
+
+        def end_scheduler() -> None:
+            run = (session or self._open_session() or self._connect(instance)).run
+            key = cluster.head_key(runtime.name, runtime.client_id)
+            cluster.stop(run, key, self._profile.jupyter, deadline=Deadline(MIN_STOP_S))
+
+        self._attempt(SCHEDULER_REMAINS, end_scheduler)
 
     def _open_session(self) -> TargetSession | None:
         """The session that is open, if the machine answers on it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from ..core.errors import UsageError
 from ..core.fast_dataclass import fast_dataclass
 from ..core.profile import ExtraForward, Profile
+from .cluster_keys import load_workers
 from .creation_keys import with_idle_default
 from .editor_schema import json_schema, schema_text, template_text, user_copy
 from .field_types import FORWARD_SYNTAX, parse_forward
@@ -34,6 +35,7 @@ __all__ = [
     "json_schema",
     "list_profiles",
     "load",
+    "load_cluster_workers",
     "marked_yaml",
     "name_error",
     "name_of",
@@ -81,6 +83,12 @@ def load(name_or_path: str, *, environ: Mapping[str, str] = os.environ, cwd: Pat
     """
     name, path = find_profile(name_or_path, environ, cwd or Path.cwd())
     return _read(name, path, name_or_path)
+
+
+def load_cluster_workers(profile: Profile, environ: Mapping[str, str]) -> tuple[Profile, ...]:
+    """The profiles of the workers of the profile's cluster; none without one. Raises as ``load``, and ``UsageError``
+    ``cluster-worker-unfit``."""
+    return load_workers(profile, environ, load)
 
 
 def parse_profile(name: str, path: str, text: str) -> Profile:

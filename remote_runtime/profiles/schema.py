@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..core import profile
+from .cluster_keys import CLUSTER
 from .creation_keys import CREATE
 from .field_types import (
     HOST,
@@ -89,6 +90,10 @@ def _check_target_combination(values: Mapping[str, Any], keys: frozenset[str]) -
         yield "ssh", f"`port` {ssh.port} conflicts with `target.port` {target.port}; set one of them"
     if idle and idle.after_s is not None and idle.do != "stop-server" and target and target.kind in ("ssh", "local"):
         yield "idle", f"`do: {idle.do}` requires a target of kind `gce`; use `stop-server`"
+    if values.get("cluster") and jupyter and jupyter.attach:
+        yield "cluster", "requires a server that remote-runtime starts; remove `jupyter.attach`"
+    if values.get("cluster") and target and target.kind == "demo":
+        yield "cluster", "requires a target of kind `gce`, `ssh` or `local`"
     if on_down and on_down.instance != "keep" and target and target.kind in ("ssh", "local"):
         yield "on_down", f"`instance: {on_down.instance}` requires a target of kind `gce`; use `keep`"
     elif on_down and on_down.instance == "delete" and target and not target.create:
@@ -286,6 +291,7 @@ PROFILE = Section(
         Key("on_down", ON_DOWN, ON_DOWN.description),
         Key("idle", IDLE, IDLE.description),
         Key("timeouts", TIMEOUTS, TIMEOUTS.description),
+        Key("cluster", CLUSTER, CLUSTER.description),
     ),
     "A profile of remote-runtime.",
     (_check_target_combination,),

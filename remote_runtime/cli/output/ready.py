@@ -39,6 +39,11 @@ def show_ready(runtimes: Sequence[Mapping[str, Any]], *, quiet: bool, named: boo
         if price := format.hourly_price(runtime.get("price")):
             name = f" of {runtime['name']}" if named else ""
             say(f"  VM{name}: about {price} while it runs (list price)", "detail")
+    for runtime in runtimes:
+        workers = (runtime.get("cluster") or {}).get("workers", ())
+        if missing := sum(worker["state"] not in ("joined", "removed") for worker in workers):
+            name = shlex.quote(runtime["name"])
+            say(f"  {missing} worker{'s' * (missing > 1)} starting: remote-runtime status {name}", "detail")
     names = " ".join(shlex.quote(runtime["name"]) for runtime in runtimes)
     stop = "Ctrl-C" if foreground else f"remote-runtime down {names}"
     say(f"  Stop: {stop}     Status: remote-runtime status", "detail")

@@ -23,6 +23,7 @@ from typing import Any, ClassVar
 from .catalogue import CatalogueEntry as CatalogueEntry
 from .catalogue import fill_in_profile
 from .cloud import CLOUD
+from .cluster import CLUSTER
 from .local import LOCAL
 from .machine import HEALTH, MACHINE
 from .profile_problem import ProfileProblem as ProfileProblem
@@ -99,7 +100,7 @@ class SshError(RemoteRuntimeError):
 class MachineError(RemoteRuntimeError):
     """Python, Jupyter and the bridge on the machine."""
 
-    codes = MACHINE
+    codes = {**MACHINE, **CLUSTER}
 
 
 class LocalError(RemoteRuntimeError):

@@ -58,6 +58,11 @@ USAGE = {
         "Fix the listed problems, then run `remote-runtime profiles check PROFILE`. `remote-runtime profiles show "
         "example` prints every key.",
     ),
+    "cluster-worker-unfit": CatalogueEntry(
+        "A profile in `cluster.workers` can't be a worker.",
+        "It is the profile of the cluster itself, has a `cluster` of its own, creates its VM, or is a demo.",
+        "Name the profile of a machine that exists. `remote-runtime profiles show PROFILE` prints its keys.",
+    ),
 }
 BUG = {
     "bug": CatalogueEntry(

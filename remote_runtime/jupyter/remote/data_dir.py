@@ -184,7 +184,7 @@ def remove_unused(reply: ReplyWriter) -> None:
                     shutil.rmtree(os.path.join(bridges, name), ignore_errors=True)
             if os.listdir(bridges) == [LOCK]:
                 os.unlink(os.path.join(bridges, LOCK))
-    for directory in (bridges, os.path.join(root_dir(), "servers"), root_dir()):
+    for directory in (bridges, os.path.join(root_dir(), "servers"), os.path.join(root_dir(), "clusters"), root_dir()):
         with contextlib.suppress(OSError):
             os.rmdir(directory)
 
@@ -192,6 +192,18 @@ def remove_unused(reply: ReplyWriter) -> None:
 def server_directories() -> list[str]:
     servers = os.path.join(root_dir(), "servers")
     return [os.path.join(servers, name) for name in sorted(os.listdir(servers))] if os.path.isdir(servers) else []
+
+
+def running_clusters() -> list[str]:
+    """The folders of clusters of which a process runs on this machine."""
+    clusters = os.path.join(root_dir(), "clusters")
+    names = sorted(os.listdir(clusters)) if os.path.isdir(clusters) else []
+    infos = {name: load_json(os.path.join(clusters, name, INFO)) for name in names}
+    return [
+        name
+        for name, info in infos.items()
+        if isinstance(info.get("pid"), int) and processes.start_id(info["pid"]) == info.get("birth") != ""
+    ]
 
 
 def _is_installed(target: str, bridge: BridgeFiles) -> bool:

@@ -133,6 +133,7 @@ def purge(reply: ReplyWriter) -> dict[str, Any]:
             alive.append(name)
         if other:
             elsewhere.append(f"{name} on {other}")
+    alive += data_dir.running_clusters()
     if alive or elsewhere:
         return {"purged": False, "alive": [*alive, *elsewhere]}
     from . import autostart, runtime_dir

@@ -17,16 +17,13 @@ from remote_runtime.core.errors import DeadlinePassed, MachineError
 from remote_runtime.core.model import Server
 from remote_runtime.core.profile import COLAB_ORIGIN, JupyterSettings
 from remote_runtime.jupyter import server as jupyter
-from scripts.stacks import venvs
 from tests.support.environment.mounts import within_mount
+from tests.support.environment.old_pythons import old_python
 from tests.support.environment.processes import commands_of
 from tests.support.machines.local_machine import LocalMachine
 
 WANTED = jupyter.ServerSpec("work", "laptop1", JupyterSettings(), (COLAB_ORIGIN,))
 BARE_PYTHON = "/usr/bin/python3"
-
-
-IN_CI = "CI" in os.environ
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +34,6 @@ def python_36() -> str:
 @pytest.fixture(scope="session")
 def python_38() -> str:
     return old_python("3.8")
-
-
-def old_python(version: str) -> str:
-    """Debian installs none of them. In CI a missing one is a failure."""
-    try:
-        return venvs.find_python(version)
-    except venvs.Unavailable as reason:
-        if IN_CI:
-            raise
-        pytest.skip(str(reason))
 
 
 @pytest.fixture
