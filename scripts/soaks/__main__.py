@@ -10,6 +10,7 @@ NAMES = (
     "outage",
     "bytes",
     "kernel-ports",
+    "kernels",
     "idle-ways",
     "bodies",
     "cuts",
