@@ -22,6 +22,7 @@ NAMES = (
     "patience",
     "servers",
     "spool",
+    "ssh-clients",
     "transfers",
 )
 
