@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import click
 
 from ..core.errors import RemoteRuntimeError, UsageError
 from ..core.sanitize import clean_line
-from .common import OutputOptions, common, name_of, with_commands
+from .common import OutputOptions, common, name_of, state, with_commands
 from .completion import profile_names
 from .default_name import runtime_argument
 from .group import OrderedGroup, ThemedCommand, examples
 from .output import console
-
-if TYPE_CHECKING:
-    from ..commands.context import View
 
 CONNECTION_LOST_EXIT_CODE = 255  # what OpenSSH's client exits with
 
@@ -80,25 +76,28 @@ def ssh(profile: str, command: tuple[str, ...], stdio: bool, output: OutputOptio
 
 def _connect_stdio(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:
     """What goes wrong is reported on stderr: stdout is the SSH server's."""
+    from ..commands.context import CommandContext, run_parallel
     from ..commands.profile_reference import load_profile
-    from ..commands.ssh_stdio import relay_ssh_server
+    from ..commands.ssh_stdio import open_ssh_server
+    from .output.controlling_terminal import ControllingTerminalView
 
     try:
         if command or output.as_json:
             raise UsageError("usage", "--stdio excludes --json and a command")
-        context = replace(output, quiet=not output.verbose).context()
-        relay_ssh_server(load_profile(profile, context), context, lambda: _begin_relay(context.view))
+        view = ControllingTerminalView(verbose=output.verbose)
+        context = CommandContext(state(), dict(os.environ), view)
+        jobs = {profile: lambda: open_ssh_server(load_profile(profile, context), context)}
+        connection = run_parallel(jobs, context)[profile]
+        if isinstance(connection, Exception):
+            raise connection
+        if sys.stdin is None or not sys.stdin.isatty():
+            # Ctrl-C is for the SSH client, or for another one that shares its connection.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        connection.relay()
     except RemoteRuntimeError as error:
         console.failure(with_commands(error, profile))
         return CONNECTION_LOST_EXIT_CODE
     return 0
-
-
-def _begin_relay(view: View) -> None:
-    """Ctrl-C is the SSH client's from now on: it may be for another session over the same connection."""
-    view.pause()
-    if sys.stdin is None or not sys.stdin.isatty():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @click.group(cls=OrderedGroup, name="host-key")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..core.errors import RemoteRuntimeError, UsageError
+from ..core.fast_dataclass import fast_dataclass
 from ..core.private_file import read_private, write_private
 from ..core.profile import Profile
 from ..state import store
@@ -27,32 +28,35 @@ NOT_THROUGH_KEEPER = (
 )
 
 
-def relay_ssh_server(profile: Profile, context: CommandContext, on_connected: Callable[[], None]) -> None:
-    """Copy bytes between the machine's SSH server and stdin and stdout until one of them ends. Raises
-    ``RemoteRuntimeError`` before ``on_connected`` is called, and nothing afterwards."""
-    with open_ssh_server(profile, context) as connection:
-        on_connected()
-        relay_standard_streams(connection)
+@fast_dataclass(frozen=True)
+class SshConnection:
+    """``socket``: blocking, connected to a machine's SSH server. ``close`` closes it and what it goes through."""
+
+    socket: socket.socket
+    close: Callable[[], None]
+
+    def relay(self) -> None:
+        """Copy bytes between it and stdin and stdout until one of them ends, then close it."""
+        with contextlib.closing(self):
+            relay_standard_streams(self.socket)
 
 
-@contextlib.contextmanager
-def open_ssh_server(profile: Profile, context: CommandContext) -> Iterator[socket.socket]:
-    """A blocking socket that is connected to the machine's SSH server, whose host keys ``host_keys_path`` has by then:
-    over the keeper's connection if the runtime is ready, else by the route of `up`. A key of this computer that has
-    expired on the machine is renewed before. Raises ``RemoteRuntimeError``."""
+def open_ssh_server(profile: Profile, context: CommandContext) -> SshConnection:
+    """A connection to the machine's SSH server, whose host keys ``host_keys_path`` has by then: over the keeper's
+    connection if the runtime is ready, else by the route of `up`. A key of this computer that has expired there is
+    renewed before. Raises ``RemoteRuntimeError``."""
     require_ssh(profile)
     if (shared := _through_keeper(profile, context)) is not None:
-        with shared:
-            yield shared
-        return
+        return SshConnection(shared, shared.close)
     from .ssh_access import open_ssh_port
 
     port = open_ssh_port(profile, context)
     try:
         save_host_keys(context.state, profile.name, port.host_keys)
-        yield port.socket
-    finally:
+    except BaseException:
         port.close()
+        raise
+    return SshConnection(port.socket, port.close)
 
 
 def require_ssh(profile: Profile) -> None:
