@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import ExitStack, closing
 
 import click
 
@@ -45,12 +46,14 @@ def ssh(profile: str, command: tuple[str, ...], stdio: bool, output: OutputOptio
     """Open a shell or run a command over SSH.
 
     Uses the keys and the pinned host key of `up`, and exits with the command's exit code. You can leave PROFILE out
-    while one runtime is running. With --json the command gets no input, and its output is printed when it ends.
+    while one runtime is running. With --json the command gets no input, and its output is printed when it ends; it uses
+    the connection of a running runtime, without another login.
     --stdio is the ProxyCommand of other SSH clients, as `ssh-config` sets it up.
     """
     if stdio:
         return _connect_stdio(profile, command, output)
     from ..commands.context import run_parallel
+    from ..commands.machine import open_machine
     from ..commands.profile_reference import load_profile
     from ..commands.ssh import connect, run_command
     from ..commands.status import require_known_name
@@ -61,17 +64,21 @@ def ssh(profile: str, command: tuple[str, ...], stdio: bool, output: OutputOptio
         require_known_name(profile, context.state, context.environ)
         raise UsageError("usage", "--json requires a command after --")
 
+    if output.as_json and line is not None:
+        with ExitStack() as stack:
+            jobs = {profile: lambda: stack.enter_context(open_machine(load_profile(profile, context), context))}
+            machine = run_parallel(jobs, context)[profile]
+            if isinstance(machine, Exception):
+                raise machine
+            result = run_command(line, machine.run, context.cancelled)
+        console.document({"name": name_of(profile), **result})
+        return CONNECTION_LOST_EXIT_CODE if result["status"] is None else int(result["status"])
+
     session = run_parallel({profile: lambda: connect(load_profile(profile, context), context)}, context)[profile]
     if isinstance(session, Exception):
         raise session
-    try:
-        if output.as_json and line is not None:
-            result = run_command(line, session, context.cancelled)
-            console.document({"name": name_of(profile), **result})
-            return CONNECTION_LOST_EXIT_CODE if result["status"] is None else int(result["status"])
+    with closing(session):
         return int(session.shell(line))
-    finally:
-        session.close()
 
 
 def _connect_stdio(profile: str, command: tuple[str, ...], output: OutputOptions) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import compute, ssh
 from ..core.access import InstalledKey, LoginAccess
+from ..core.callbacks import RunCommand
 from ..core.deadline import Deadline
 from ..core.errors import LocalError
 from ..core.model import Instance
@@ -67,12 +68,12 @@ def remove_keys(name: str, keys: tuple[InstalledKey, ...], context: CommandConte
     store.save_last_run(state, name, replace(last_run, keys=tuple(key for key in last_run.keys if key not in keys)))
 
 
-def run_command(line: str, session: TargetSession, cancelled: threading.Event) -> dict[str, Any]:
+def run_command(line: str, run: RunCommand, cancelled: threading.Event) -> dict[str, Any]:
     """Run a command in the login shell with empty stdin; return ``{"status", "stdout", "stderr"}``. ``status`` is None
     if the connection was lost; ``stderr``: the last 8 KiB. Raises ``RemoteRuntimeError`` above 16 MiB or a day."""
     lines: list[str] = []
     command = ["sh", "-c", 'exec "${SHELL:-sh}" -c "$0"', line]
-    outcome = session.run(command, stdin=b"", on_line=lines.append, deadline=Deadline(COMMAND_TIMEOUT_S, cancelled))
+    outcome = run(command, stdin=b"", on_line=lines.append, deadline=Deadline(COMMAND_TIMEOUT_S, cancelled))
     return {"status": outcome.status, "stdout": "".join(f"{text}\n" for text in lines), "stderr": outcome.stderr}
 
 

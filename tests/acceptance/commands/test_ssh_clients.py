@@ -36,6 +36,9 @@ def test_programs_use_the_connection_of_a_running_runtime(world: World) -> None:
         path.write_text(path.read_text().replace(f"port: {sshd.port}", "port: 1"))  # there is no other route
         logins = sshd.logins()
         programs = SshPrograms(world, "box", sshd.home)
+        done = world.run("ssh", "box", "--json", "--", "echo here; exit 3")
+        assert (done.code, done.document["stdout"]) == (3, "here\n")
+        assert sshd.logins() == logins
         for program in programs.all.values():
             program()
         programs.ssh_at_once(10)
