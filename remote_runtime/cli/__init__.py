@@ -29,6 +29,7 @@ from . import (
     ssh,
     ssh_config,
     status,
+    sync,
 )
 from . import up as up_command
 from .group import OrderedGroup, examples
@@ -113,7 +114,7 @@ def _save_traceback() -> str:
 
 
 SECTIONS = {
-    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, cp.cp, exec.exec_),
+    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, cp.cp, sync.sync, exec.exec_),
     "Inspect": (
         *(status.status, logs.logs, outputs.outputs, kernels.kernels, doctor.doctor, machine_types.machine_types),
         help.help_,
