@@ -109,7 +109,7 @@ class TargetTree:
         """A symbolic link to ``link``, whatever that is."""
         path = self.path(name)
         with contextlib.suppress(FileNotFoundError):
-            if os.readlink(path) == link:
+            if os.path.islink(path) and os.readlink(path) == link:
                 return
         aside = aside_path(path, os.urandom(4).hex())
         os.symlink(link, aside)
