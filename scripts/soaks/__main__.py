@@ -23,6 +23,7 @@ NAMES = (
     "servers",
     "spool",
     "ssh-clients",
+    "sync",
     "transfers",
 )
 
