@@ -10,15 +10,17 @@ from ..core.fast_dataclass import fast_dataclass
 from ..core.sanitize import clean_line
 from ..files import copy_plan
 from ..files.agent import Agent, open_agent
-from ..files.copy_plan import CopyPlan
+from ..files.copy_plan import CopyPlan, CopySource
 from ..files.endpoint import FileEndpoint, parse_copy
-from ..files.transfer import Transfer
+from ..files.pipeline import MAX_CONNECTIONS
+from ..files.transfer import Transfer, connection_count
 from .context import CommandContext
 from .machine import open_machine
 from .profile_reference import load_profile
 
 COPY_TIMEOUT_S = 30 * 86400.0
 MAX_PATH_CHARS = 300
+DOWNLOAD_CONNECTIONS = 4
 
 
 @fast_dataclass(frozen=True)
@@ -73,6 +75,7 @@ def copy(
         progress.step(f"Copying {'to' if to.name else 'from'} {profile.name}")
         python = profile.jupyter.python
         with open_agent(machine, python=python, progress=progress, deadline=deadline) as agent:
+            agent.prepare(_likely_connections(local))
             if to.name:
                 plan = copy_plan.plan_upload(local, copy_plan.remote_target(agent, to, local), recursive=recursive)
             else:
@@ -100,6 +103,14 @@ def copy(
         progress.view.done(profile.name)
     failed = tuple(FailedPath(_shown(failure.item.source), failure.why) for failure in failures)
     return CopyResult(profile.name, done[1], done[0], took_s, failed)
+
+
+def _likely_connections(local: Sequence[CopySource]) -> int:
+    """How many are worth being opened while the files are listed: what a download takes is not known before."""
+    if not local:
+        return DOWNLOAD_CONNECTIONS
+    has_folders = any(source.entry.kind == "folder" for source in local)
+    return MAX_CONNECTIONS if has_folders else connection_count(sum(each.entry.size for each in local), len(local))
 
 
 def _plan_download(agent: Agent, froms: Sequence[FileEndpoint], to: FileEndpoint, *, recursive: bool) -> CopyPlan:

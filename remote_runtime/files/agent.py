@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,9 @@ class Agent:
         self._control: FrameSocket | None = None
         self._control_lock = threading.Lock()
         self._unix = True
+        self._checked: FrameSocket | None = None  # what checked an address is used
+        self._prepared: list[queue.SimpleQueue[FrameSocket | RemoteRuntimeError]] = []
+        self._is_closed = False
 
     def call(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of a handler that returns one dict. Raises ``MachineError`` ``file-request-failed``."""
@@ -74,7 +78,7 @@ class Agent:
                 has_begun = False
                 try:
                     if self._control is None:
-                        self._control = self.connect()
+                        self._control = self._connect()
                     self._control.send(dict(request))
                     for answer in _answers(self._control):
                         has_begun = True
@@ -91,14 +95,38 @@ class Agent:
 
     def connect(self) -> FrameSocket:
         """A new connection for data."""
+        with contextlib.suppress(IndexError, queue.Empty):
+            prepared = self._prepared.pop().get(timeout=CONNECT_TIMEOUT_S)
+            if isinstance(prepared, FrameSocket):
+                return prepared
+        return self._connect()
+
+    def prepare(self, count: int) -> None:
+        """Open so many connections in the background, which ``connect`` returns."""
+        for _ in range(count):
+            opened: queue.SimpleQueue[FrameSocket | RemoteRuntimeError] = queue.SimpleQueue()
+            self._prepared.append(opened)
+            threading.Thread(target=self._prepare, args=(opened,), daemon=True, name="files-connect").start()
+
+    def _prepare(self, opened: queue.SimpleQueue[FrameSocket | RemoteRuntimeError]) -> None:
+        try:
+            connection = self._connect()
+        except RemoteRuntimeError as error:
+            opened.put(error)
+            return
+        if self._is_closed:
+            connection.close()
+        opened.put(connection)
+
+    def _connect(self) -> FrameSocket:
         deadline = self._deadline.within(RECONNECT_S)
         while True:
             deadline.check()
             address = self._address or self._start(None)
             try:
-                return self._connect_to(address)
+                return self._take_checked() or self._connect_to(address)
             except RemoteRuntimeError as error:
-                if not self._can_retry(error) or deadline.passed():
+                if self._is_closed or not self._can_retry(error) or deadline.passed():
                     raise
                 if isinstance(error, HealthError):
                     self._start(address)
@@ -109,10 +137,16 @@ class Agent:
     def start(self) -> None:
         """Start it, and open the connection of ``call``."""
         with self._control_lock:
-            self._control = self.connect()
+            self._control = self._connect()
 
     def close(self) -> None:
         """The agent ends when the data connections are closed too."""
+        self._is_closed = True
+        for opened in self._prepared:
+            with contextlib.suppress(queue.Empty):  # its thread closes it
+                prepared = opened.get_nowait()
+                if isinstance(prepared, FrameSocket):
+                    prepared.close()
         if self._control is not None and self._control_lock.acquire(timeout=STOP_TIMEOUT_S):
             with contextlib.suppress(FrameSocketClosed, InvalidFrame, OSError):  # it ends by itself after a while
                 self._control.set_timeout(STOP_TIMEOUT_S)
@@ -139,7 +173,7 @@ class Agent:
                 return self._address
             address = self._launch()
             try:
-                self._connect_to(address).close()
+                self._checked = self._connect_to(address)
             except (SshError, HealthError) as error:
                 if error.code == "ssh-unreachable" or not self._unix:
                     raise _forwarding_error(error) from error
@@ -151,9 +185,14 @@ class Agent:
 
     def _check_forwarding(self, address: AgentAddress) -> None:
         try:
-            self._connect_to(address).close()
+            self._checked = self._connect_to(address)
         except (SshError, HealthError) as error:
             raise _forwarding_error(error) from error
+
+    def _take_checked(self) -> FrameSocket | None:
+        with self._start_lock:
+            checked, self._checked = self._checked, None
+            return checked
 
     def _launch(self) -> AgentAddress:
         answer = call_launcher(
@@ -179,9 +218,13 @@ class Agent:
             raise lost_error(str(error)) from error
         connection = FrameSocket(sock)
         try:
-            connection.set_timeout(CONNECT_TIMEOUT_S)
-            connection.prove_as_client(bytes.fromhex(address.secret.reveal()))
-            connection.set_timeout(None)
+            secret = bytes.fromhex(address.secret.reveal())
+            if address.port == 0:
+                connection.send_secret(secret)
+            else:
+                connection.set_timeout(CONNECT_TIMEOUT_S)
+                connection.prove_as_client(secret)
+                connection.set_timeout(None)
         except FrameSocketClosed as error:
             connection.close()
             raise HealthError("not-answering", "The agent for files does not respond", str(error)) from error

@@ -78,9 +78,13 @@ class Transfer:
     def _run(self, side: Upload | Download, files: Sequence[Item], tally: Tally) -> None:
         if not files:
             return
-        size = sum(item.size for item in files) + len(files) * (BATCH_BYTES // BATCH_FILES)
-        connections = min(MAX_CONNECTIONS, 1 + size // BYTES_PER_CONNECTION)
+        connections = connection_count(sum(item.size for item in files), len(files))
         with Pipeline(self._agent.connect, self._deadline) as pipeline:
             if self._resume:
                 pipeline.run(side.compare_jobs(files), connections)
             pipeline.run(side.jobs(files), connections, tally.may_begin)
+
+
+def connection_count(size: int, files: int) -> int:
+    """How many connections so many bytes and files take."""
+    return min(MAX_CONNECTIONS, 1 + (size + files * (BATCH_BYTES // BATCH_FILES)) // BYTES_PER_CONNECTION)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 
@@ -22,13 +20,14 @@ _BACKLOG = 64
 
 
 class Listener:
-    """``address``: the path of a unix socket in a folder of mode 0700, or a port of 127.0.0.1."""
+    """``address``: the path of a unix socket in a folder of mode 0700 (``is_private``), or a port of 127.0.0.1."""
 
     def __init__(self, *, unix: bool) -> None:
         self._folder = ""
+        self.is_private = unix
         if unix:
-            short = "/tmp"  # noqa: S108  # a new folder of mode 0700 in it; a socket's path must be short
-            self._folder = tempfile.mkdtemp(prefix=PREFIX, dir=short if os.path.isdir(short) else None)
+            self._folder = os.path.join("/tmp", PREFIX + os.urandom(8).hex())  # noqa: S108  # a socket's path must be short
+            os.mkdir(self._folder, 0o700)  # fails if the name is taken, also by another user's link
             self.address: str | int = os.path.join(self._folder, "socket")
         try:
             self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
@@ -42,7 +41,9 @@ class Listener:
 
     def close(self) -> None:
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the user has removed it
+                os.unlink(os.path.join(self._folder, "socket"))
+                os.rmdir(self._folder)
 
 
 class AgentServer:
@@ -79,7 +80,10 @@ class AgentServer:
         connection = FrameSocket(sock)
         try:
             connection.set_timeout(HANDSHAKE_S)
-            connection.prove_as_agent(self._secret)
+            if self._listener.is_private:
+                connection.check_secret(self._secret)
+            else:
+                connection.prove_as_agent(self._secret)
             connection.set_timeout(None)
             AgentConnection(connection, self._trees, self._stop).serve()
         except (FrameSocketClosed, InvalidFrame, KeyError, TypeError, ValueError):

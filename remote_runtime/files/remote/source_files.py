@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import stat
 import threading
@@ -35,7 +34,11 @@ def find_sources(path: bytes) -> list[tuple[bytes, Entry, bytes]]:
     """What a path that the user typed means: the paths with their entries, and where they really are: a link is
     followed. ``*``, ``?`` and ``[`` match names where no file has that name. Empty if there is nothing."""
     path = from_home(path)
-    found = [path] if os.path.lexists(path) else sorted(glob.glob(path))
+    found = [path]
+    if not os.path.lexists(path):
+        import glob  # slow, and rarely needed
+
+        found = sorted(glob.glob(path))
     return [(each, describe(os.path.realpath(each), b""), os.path.realpath(each)) for each in found]
 
 

@@ -1,7 +1,7 @@
 """The connections between a computer and the agent on the machine.
 
-Both ends first prove that they know the secret. Then come frames: the lengths of header and body, the header as JSON,
-and the body as it is.
+A client first sends the secret, where only this user can listen and connect; else both ends prove that they know it.
+Then come frames: the lengths of header and body, the header as JSON, and the body as it is.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ class FrameSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+
+    def send_secret(self, secret: bytes) -> None:
+        """Where nothing but the agent can listen: no round trip."""
+        self._send_all(secret)
+
+    def check_secret(self, secret: bytes) -> None:
+        if not hmac.compare_digest(bytes(self.receive_body(len(secret))), secret):
+            raise InvalidFrame("the client does not know the secret")
 
     def prove_as_client(self, secret: bytes) -> None:
         """Also raises ``InvalidFrame`` where the other end does not know the secret."""
