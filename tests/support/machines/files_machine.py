@@ -25,6 +25,10 @@ class FilesMachine:
         self.forwards = forwards
         self.open: list[socket.socket] = []
 
+    def run_within(self, command: list[str]) -> None:
+        """Run its commands by this one."""
+        self._machine.within = command
+
     def connect(self, host: str, port: int, *, within_s: float = 10) -> socket.socket:
         if ("tcp" if port else "unix") not in self.forwards:
             raise SshError("ssh-refused", "The SSH server refused to connect", "administratively prohibited")
