@@ -22,7 +22,8 @@ def host_aliases(environ: Mapping[str, str]) -> dict[str, str]:
     home = home_dir(environ)
     found: dict[str, str] = {}
     names: list[str] = []
-    for keyword, words in _lines(home / ".ssh" / "config", home, set()):
+    own = home / ".ssh" / "remote-runtime" / "config"  # its hosts are profiles already
+    for keyword, words in _lines(home / ".ssh" / "config", home, {own}):
         if keyword in ("host", "match"):
             names = [word for word in words if not set(word) & set("*?!")] if keyword == "host" else []
             for name in names[: MAX_HOSTS - len(found)]:

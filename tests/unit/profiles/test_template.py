@@ -84,7 +84,9 @@ def test_the_hosts_of_an_ssh_config_are_found_through_its_includes(tmp_path: Pat
         'Include d/*.conf\nHost=one "two"\n  hostname 10.0.0.1\nHost !three four*\n HostName x\nHost one\n HostName y\n'
         "Match all\n  HostName z\nHost 'broken\nInclude ~/.ssh/config\n"
     )
-    (folder / "d" / "a.conf").write_text("Host first\n")
+    (folder / "d" / "a.conf").write_text("Host first\nInclude ~/.ssh/remote-runtime/config\n")
+    (folder / "remote-runtime").mkdir()
+    (folder / "remote-runtime" / "config").write_text("Host rr-profile\n")
     assert ssh.host_aliases({"HOME": str(tmp_path)}) == {"first": "", "one": "10.0.0.1", "two": "10.0.0.1"}
     assert ssh.host_aliases({"HOME": str(tmp_path / "none")}) == {}
 
