@@ -56,7 +56,9 @@ class SshHost:
     def text(self, *, windows: bool) -> str:
         """The entry. Raises as ``options``."""
         lines = [f"  {keyword} {value}\n" for keyword, value in self.options(windows=windows)]
-        return f"Host {self.alias}\n{''.join(lines)}"
+        # Some programs write host names in lower case.
+        names = dict.fromkeys([self.alias, self.alias.lower()])
+        return f"Host {' '.join(names)}\n{''.join(lines)}"
 
 
 def _user(user: str) -> str:

@@ -34,7 +34,7 @@ class StateDir:
     path: Path
 
     def file_path(self, name: str, kind: str) -> Path:
-        """``kind``: json, alive, busy, sock, key, log, port, html or machine."""
+        """``kind``: json, alive, busy, login, sock, key, log, port, html, hostkeys or machine."""
         return self.path / f"{name}.{kind}"
 
     @property

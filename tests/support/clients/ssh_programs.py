@@ -148,7 +148,8 @@ class SshPrograms:
         assert program
         arguments = ["-i", f"{self.host},", "-m", "ping", "-o", "-e", f"ansible_python_interpreter={sys.executable}"]
         options = f"-F {shlex.quote(self.config)} -o ControlMaster=no"
-        environ = {"ANSIBLE_SSH_ARGS": options, "ANSIBLE_HOME": str(self.world.home / "ansible"), "LC_ALL": "C.UTF-8"}
+        environ = {"ANSIBLE_SSH_ARGS": options, "ANSIBLE_HOME": str(self.world.home / "ansible")}
+        environ |= {"ANSIBLE_TIMEOUT": "60", "LC_ALL": "C.UTF-8"}
         assert '"ping": "pong"' in self.run(program, *arguments, self.host, environ=environ)
 
     def _files(self, name: str, content: bytes | None = None) -> tuple[Path, Path, Path]:

@@ -42,12 +42,12 @@ ODD_NAMES = (
 REFUSED_NAMES = ('a"b', "a\nHost *\n  User root", "a\rb", "a\tb", "a\x00b", "a\x7fb", "a\u0085b", "${HOME}")
 
 
-def options(folder: Path, host: SshHost) -> dict[str, str]:
+def options(folder: Path, host: SshHost, name: str = "") -> dict[str, str]:
     """As `ssh -G` prints them."""
     config = folder / "config"
     config.write_text(host.text(windows=False) + "Host *\n  User other\n")
     done = subprocess.run(
-        ["ssh", "-F", str(config), "-G", host.alias], capture_output=True, text=True, check=False, timeout=30
+        ["ssh", "-F", str(config), "-G", name or host.alias], capture_output=True, text=True, check=False, timeout=30
     )
     assert done.returncode == 0, done.stderr
     return dict(line.split(" ", 1) for line in done.stdout.split("\n") if " " in line)
@@ -91,6 +91,11 @@ def test_a_relative_path_is_refused() -> None:
 @pytest.mark.parametrize("user", ["me", "me_example_com", "me@corp.example", "CORP\\me", "a.b-c+d", "machine$", "0me"])
 def test_a_login_name_is_read_as_it_is(tmp_path: Path, user: str) -> None:
     assert options(tmp_path, replace(HOST, user=user))["user"] == user
+
+
+def test_a_host_is_found_in_lower_case_too(tmp_path: Path) -> None:
+    host = replace(HOST, alias="rr-My.VM")
+    assert options(tmp_path, host)["user"] == options(tmp_path, host, "rr-my.vm")["user"] == "me"
 
 
 @pytest.mark.parametrize("user", ["", "a b", "-oProxyCommand=x", "%r", "a'b", "a,b", "$USER", "a\\\\b", "ü"])
