@@ -1,4 +1,4 @@
-"""Every command of the README and of docs/ is carried out, in the order in which it stands there."""
+"""Every command of the README, of docs/ and of skills/ is carried out, in the order in which it stands there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.environment.world import World
 from tests.support.machines.gce_vm import CloudMachine, cloud_machine
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "skills").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 EXECUTED = re.compile(r"^```(sh|python)$", re.MULTILINE)
 # .ci/run carries these out itself; test_drift.py holds the two lists against each other.

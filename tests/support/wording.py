@@ -81,6 +81,7 @@ def files() -> list[Path]:
     """Everything that people read: the package, the scripts and the documents."""
     found = [path for suffix in ("py", "yaml") for path in (ROOT / "remote_runtime").rglob(f"*.{suffix}")]
     found += [*(ROOT / "profiles").glob("*.yaml"), *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    found += (ROOT / "skills").rglob("*.md")
     found += [path for path in (ROOT / "scripts").rglob("*") if path.is_file() and _is_text(path)]
     return sorted(found)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from remote_runtime import profiles
 from remote_runtime.cli import cli
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCS = ROOT / "docs"
 REFERENCE = (DOCS / "reference.md").read_text(encoding="utf-8")
+SKILL = ROOT / "skills" / "remote-runtime" / "SKILL.md"
 MAX_SENTENCE_WORDS = 20
 SOURCES = sorted((ROOT / "remote_runtime").rglob("*.py"))
 
@@ -67,6 +69,16 @@ def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= 150
 
 
+def test_the_skill_is_short_and_says_when_it_is_to_be_used() -> None:
+    """Its header is that of agent skills: the folder's name, and a description of 1024 characters at most."""
+    text = SKILL.read_text(encoding="utf-8")
+    header = yaml.safe_load(text.split("---")[1])
+    assert set(header) == {"name", "description"}
+    assert header["name"] == SKILL.parent.name
+    assert 50 < len(header["description"]) <= 1024
+    assert len(text.splitlines()) <= 150
+
+
 def long_sentences(document: str) -> list[str]:
     """Those of more than 20 words in what people wrote: no tables, code or generated parts. Code is one word."""
     for part in (r"^    .*?$", r"<!-- generated.*?<!-- end", r"^```.*?^```$", r"<picture>.*?</picture>", r"^\|.*?$"):
@@ -77,9 +89,9 @@ def long_sentences(document: str) -> list[str]:
     return [sentence for sentence in sentences if len(sentence.split()) > MAX_SENTENCE_WORDS]
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs"])
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "skills"])
 def test_sentences_are_short(name: str) -> None:
-    found = sorted((ROOT / name).rglob("*.md")) if name == "docs" else [ROOT / name]
+    found = sorted((ROOT / name).rglob("*.md")) if name in ("docs", "skills") else [ROOT / name]
     pages = [page for page in found if page.parent.name != "errors"]  # all generated
     assert [sentence for page in pages for sentence in long_sentences(page.read_text(encoding="utf-8"))] == []
     assert long_sentences("word " * (MAX_SENTENCE_WORDS + 1))
@@ -87,7 +99,7 @@ def test_sentences_are_short(name: str) -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     named = re.compile(r"(?:`|^\$? ?)remote-runtime ((?:[a-z][a-z-]* ?)+)", re.MULTILINE)
-    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), *SOURCES]:
+    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md"), SKILL, *SOURCES]:
         for words in named.findall(code_in(path)):
             command: click.Command | None = cli
             for word in words.split():

@@ -136,4 +136,11 @@ def test_every_relative_link_of_the_readme_is_a_file_of_the_repository(setup: Mo
 
 def test_the_source_distribution_has_every_folder_of_the_repository() -> None:
     manifest = (ROOT / "MANIFEST.in").read_text(encoding="utf-8")
-    assert re.findall(r"^graft (\S+)$", manifest, re.MULTILINE) == [".ci", "docs", "profiles", "scripts", "tests"]
+    assert re.findall(r"^graft (\S+)$", manifest, re.MULTILINE) == [
+        ".ci",
+        "docs",
+        "profiles",
+        "scripts",
+        "skills",
+        "tests",
+    ]
