@@ -6,6 +6,7 @@ In a script or a notebook:
 
     with remote_runtime.open("my-gce-profile", on_progress=print) as runtime:
         print(runtime.url.reveal())  # paste it into Colab
+        print(runtime.exec("import os; print(os.uname())").stdout)
 
 ``up``, ``down`` and ``status`` do what the commands of these names do. Every error is a ``RemoteRuntimeError`` with
 ``code``, ``what``, ``why`` and ``hint``.
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from .api import ApiRuntime as ApiRuntime
     from .api import ReadyRuntime as ReadyRuntime
+    from .commands.exec_result import CodeOutput as CodeOutput
+    from .commands.exec_result import CodeResult as CodeResult
     from .core.errors import CloudError as CloudError
     from .core.errors import DeadlinePassed as DeadlinePassed
     from .core.errors import HealthError as HealthError
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiRuntime",
     "CloudError",
+    "CodeOutput",
+    "CodeResult",
     "DeadlinePassed",
     "HealthError",
     "Interrupted",
@@ -149,6 +154,10 @@ def __getattr__(name: str) -> Any:
         from . import api
 
         return getattr(api, name)
+    if name.startswith("Code"):
+        from .commands import exec_result
+
+        return getattr(exec_result, name)
     from .core import errors
 
     return getattr(errors, name)

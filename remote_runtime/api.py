@@ -13,6 +13,8 @@ from . import profiles
 from .commands import status as status_command
 from .commands.context import CommandContext, View
 from .commands.down import DownOptions, down
+from .commands.exec_for_result import exec_for_result
+from .commands.exec_result import CodeResult, CollectedOutput, OnOutput
 from .commands.up import Options, up
 from .core import errors
 from .core.errors.catalogue import fill_in_profile
@@ -84,6 +86,34 @@ class ReadyRuntime(ApiRuntime):
         if url is None:
             raise ValueError(f"{self.name} is not ready")
         return url
+
+    def exec(
+        self,
+        code: str,
+        *,
+        timeout_s: float | None = None,
+        on_output: OnOutput | None = None,
+        new_kernel: bool = False,
+        input: str = "",  # as subprocess.run has it
+    ) -> CodeResult:
+        """Run ``code`` on the machine and return what it printed, displayed, and how it ended: `remote-runtime exec`.
+
+        An exception of the code is no error here: see ``status`` and ``error`` of the result. ``timeout_s``: then the
+        code is interrupted, and ``DeadlinePassed`` raised. ``on_output(stream, text)`` is called in another thread for
+        each part of its output; ``stream`` is ``stdout`` or ``stderr``. ``new_kernel``: with variables of its own;
+        otherwise they stay between calls. ``input``: the code's stdin. Ctrl-C interrupts the code.
+
+        Raises ``RemoteRuntimeError`` for failures of remote-runtime itself.
+        """
+        with _named_in_hints(self.name):
+            return exec_for_result(
+                self.name,
+                code,
+                CollectedOutput(on_output, input),
+                _context(None),
+                new_kernel=new_kernel,
+                timeout_s=timeout_s,
+            )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from . import (
     open,
     outputs,
     profiles,
+    run,
     ssh,
     ssh_config,
     status,
@@ -37,7 +38,7 @@ from .other_names import ALIASES, SUGGESTIONS
 from .output import console
 
 OWN_FAILURE = 125  # of commands whose exit status is that of the code that they run
-RUNS_CODE = ("exec",)
+RUNS_CODE = ("exec", "run")
 PrintJson = Callable[[Mapping[str, Any]], None]
 
 
@@ -114,7 +115,10 @@ def _save_traceback() -> str:
 
 
 SECTIONS = {
-    "Run": (up_command.up, down.down, open.open_, status.url, ssh.ssh, cp.cp, sync.sync, exec.exec_),
+    "Run": (
+        *(up_command.up, down.down, open.open_, status.url, ssh.ssh, cp.cp, sync.sync, exec.exec_),
+        run.run,
+    ),
     "Inspect": (
         *(status.status, logs.logs, outputs.outputs, kernels.kernels, doctor.doctor, machine_types.machine_types),
         help.help_,

@@ -8,7 +8,6 @@ from __future__ import annotations
 ALIASES = {"start": "up", "stop": "down", "ls": "status", "list": "status", "ps": "status"}
 SUGGESTIONS = {
     "connect": ("up PROFILE", "ssh PROFILE"),
-    "run": ("exec PROFILE FILE", "ssh PROFILE -- COMMAND"),
     "python": ("exec PROFILE FILE",),
     "shell": ("ssh PROFILE",),
     "launch": ("up PROFILE",),

@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..core.deadline import Deadline
 from ..core.errors import HealthError, LocalError
 from ..core.fast_dataclass import fast_dataclass
 from ..jupyter.health.endpoint import Endpoint
+from ..jupyter.notebook_file import kernelspec_of, write_notebook_file
+from ..jupyter.notebook_run import NotebookEnd, NotebookRun
 from ..jupyter.program import KernelProgram
 from ..jupyter.program_client import ProgramClient, ProgramEnd
 from ..jupyter.program_run import ProgramRun
-from ..jupyter.running_kernels import RunningKernel, end_kernel, find_kernel, named_session_kernel, start_kernel
+from ..jupyter.running_kernels import (
+    RunningKernel,
+    end_kernel,
+    find_kernel,
+    list_specs,
+    named_session_kernel,
+    start_kernel,
+)
 from .context import CommandContext
 from .runtime_endpoint import endpoint_of
 
 START_TIMEOUT_S = 60.0
 END_TIMEOUT_S = 15.0
+LEAVE_TIMEOUT_S = 5.0
 MAX_SOURCE_BYTES = 16 << 20
 
 
@@ -34,34 +46,70 @@ class KernelChoice:
     spec: str = ""
 
 
-class RunningProgram:
-    """``leave`` and the program's id, for the time while `run_program` runs."""
+@fast_dataclass(frozen=True)
+class NotebookJob:
+    """``target``: the file that gets the outputs; None: none."""
+
+    notebook: dict[str, Any]
+    target: Path | None = None
+    allow_errors: bool = False
+
+
+class RunningCode:
+    """For the time while `run_code` runs. ``is_done``: it has ended, with all that it writes."""
 
     def __init__(self) -> None:
-        self.run: ProgramRun | None = None
+        self.run: ProgramRun | NotebookRun | None = None
+        self.is_done = threading.Event()
+        self.has_left = False
 
     def leave(self) -> None:
-        """The program stays running; its output is recorded."""
+        """The code stays running, also in a new kernel; its output is recorded."""
+        self.has_left = True
         if self.run is not None:
             self.run.leave()
+            self.is_done.wait(LEAVE_TIMEOUT_S)
 
 
-def run_program(
+def run_code(
     name: str,
-    program: KernelProgram,
+    code: KernelProgram | NotebookJob,
     choice: KernelChoice,
     client: ProgramClient,
     context: CommandContext,
-    running: RunningProgram | None = None,
-) -> ProgramEnd:
-    """Run it to its end; the first Ctrl-C (``context.cancelled``) interrupts it. Raises ``RemoteRuntimeError``."""
+    running: RunningCode | None = None,
+) -> ProgramEnd | NotebookEnd:
+    """Run a program or a notebook to its end; the first Ctrl-C (``context.cancelled``) interrupts it. A notebook is
+    written also when a cell fails. Raises ``RemoteRuntimeError``."""
+    running = running or RunningCode()
     endpoint = endpoint_of(name, context, is_client=True)
-    with open_kernel(name, endpoint, choice, context) as kernel:
-        context.view.done(name)
-        run = ProgramRun(endpoint, kernel.id, program, client, context.cancelled)
-        if running is not None:
-            running.run = run
+    if isinstance(code, NotebookJob) and not (choice.kernel or choice.spec):
+        spec = kernelspec_of(code.notebook)
+        if spec in list_specs(endpoint, context.deadline(START_TIMEOUT_S)).names:
+            choice = replace(choice, spec=spec)
+    with open_kernel(name, endpoint, choice, context, running) as kernel:
+        if isinstance(code, NotebookJob):
+            return _run_notebook(endpoint, kernel, code, client, context, running)
+        running.run = run = ProgramRun(endpoint, kernel.id, code, client, context.cancelled)
         return run.run()
+
+
+def _run_notebook(
+    endpoint: Endpoint,
+    kernel: RunningKernel,
+    job: NotebookJob,
+    client: ProgramClient,
+    context: CommandContext,
+    running: RunningCode,
+) -> NotebookEnd:
+    running.run = run = NotebookRun(
+        endpoint, kernel.id, job.notebook, client, context.cancelled, allow_errors=job.allow_errors
+    )
+    try:
+        return run.run()
+    finally:
+        if job.target is not None:
+            write_notebook_file(job.target, job.notebook)
 
 
 def start_program(
@@ -77,14 +125,16 @@ def start_program(
 
 @contextlib.contextmanager
 def open_kernel(
-    name: str, endpoint: Endpoint, choice: KernelChoice, context: CommandContext
+    name: str, endpoint: Endpoint, choice: KernelChoice, context: CommandContext, running: RunningCode
 ) -> Iterator[RunningKernel]:
     """A new kernel is ended at the end. Raises ``HealthError``, ``MachineError`` ``kernel-not-found``."""
     kernel = _kernel(name, endpoint, choice, context)
+    context.view.done(name)
     try:
         yield kernel
     finally:
-        if choice.new:
+        running.is_done.set()
+        if choice.new and not running.has_left:
             with contextlib.suppress(HealthError):  # `down` ends it too
                 end_kernel(endpoint, kernel.id, Deadline(END_TIMEOUT_S))
 

@@ -29,14 +29,13 @@ class NotebookBuilder:
         self._displays: dict[str, list[dict[str, Any]]] = {}
 
     def notebook(self) -> dict[str, Any]:
-        cells = []
-        for cell in self._cells.values():
-            outputs = [
-                {**output, "text": "".join(output["text"])} if output["output_type"] == "stream" else output
-                for output in cell["outputs"]
-            ]
-            cells.append({**cell, "outputs": outputs})
+        cells = [_finished(cell) for cell in self._cells.values()]
         return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+    def cell_of(self, request: str) -> dict[str, Any] | None:
+        """None if no event belongs to it."""
+        cell = self._cells.get(request)
+        return None if cell is None else _finished(cell)
 
     def add(self, event: OutputEvent) -> None:
         content = event.content
@@ -95,6 +94,14 @@ class NotebookBuilder:
     def _update(self, content: Mapping[str, Any]) -> None:
         for output in self._displays.get(_display_id(content), ()):
             output.update(_bundle(content))
+
+
+def _finished(cell: Mapping[str, Any]) -> dict[str, Any]:
+    outputs = [
+        {**output, "text": "".join(output["text"])} if output["output_type"] == "stream" else output
+        for output in cell["outputs"]
+    ]
+    return {**cell, "outputs": outputs}
 
 
 def _display_id(content: Mapping[str, Any]) -> str:

@@ -80,6 +80,12 @@ def is_running(endpoint: Endpoint, kernel: str, deadline: Deadline) -> bool:
     return status == 200
 
 
+def is_busy(endpoint: Endpoint, kernel: str, deadline: Deadline) -> bool:
+    """Raises ``HealthError``."""
+    document = _answer(request(endpoint, "GET", f"/api/kernels/{quote(kernel)}", {}, deadline), "describe a kernel")
+    return document.get("execution_state") == "busy"
+
+
 def interrupt_kernel(endpoint: Endpoint, kernel: str, deadline: Deadline) -> None:
     """Raises ``HealthError``."""
     status = request(endpoint, "POST", f"/api/kernels/{quote(kernel)}/interrupt", {}, deadline).status

@@ -132,7 +132,7 @@ LOCAL = {
         "Close the page while a cell runs, or download the notebook from the page.",
     ),
     "notebook-not-written": CatalogueEntry(
-        "The notebook of the recorded outputs could not be written.",
+        "The notebook could not be written.",
         "The folder belongs to another user, or the disk is full.",
         "Pass a file in your own folder: `remote-runtime outputs PROFILE --notebook FILE`.",
     ),
