@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 
@@ -65,8 +66,10 @@ def find_login(profile: Profile, context: CommandContext) -> SshLogin:
         is_own = settings.identity_file is not None
         certificates, agent = settings.certificate_files, settings.identity_agent or ""
         return SshLogin(user, files, is_own or settings.identities_only, certificates, agent)
-    files = ssh.accepted_files(ssh.Keys(), settings, context.environ, instance.access.keys)
-    return SshLogin(user, files, bool(files))
+    with contextlib.closing(ssh.Keys()) as keys:
+        files = ssh.accepted_files(keys, settings, context.environ, instance.access.keys)
+    is_known = bool(instance.access.keys) or settings.identity_file is not None
+    return SshLogin(user, files, bool(files) and is_known)
 
 
 def _open(profile: Profile, context: CommandContext) -> tuple[Target, Deadline]:

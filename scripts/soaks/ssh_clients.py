@@ -159,7 +159,8 @@ def _compare(megabytes: int) -> None:
         config = _install(world, "box")
         direct = f"HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n  IdentityFile {sshd.key_path}\n"
         known = f"  UserKnownHostsFile {world.home}/.ssh/known_hosts\n"
-        config.write_bytes(config.read_bytes() + f"\nHost direct\n  {direct}{known}".encode())
+        include, _, rest = config.read_bytes().partition(b"\n")
+        config.write_bytes(include + f"\nHost direct\n  {direct}{known}".encode() + rest)
         file, there, back = world.home / "file", sshd.home / "file", world.home / "back"
         with file.open("wb") as opened:
             for _ in range(megabytes):

@@ -19,17 +19,18 @@ def named_files(settings: SshSettings, environ: Mapping[str, str]) -> tuple[str,
 def accepted_files(
     keys: Keys, settings: SshSettings, environ: Mapping[str, str], accepted_keys: Collection[str]
 ) -> tuple[str, ...]:
-    """The files of those of ``accepted_keys`` (``TYPE BASE64``) that this computer has, and the one that is installed
-    where none is accepted. Empty if only an agent has one of them. Raises ``SshError`` ``no-usable-key``."""
-    names = [settings.identity_file] if settings.identity_file else []
-    if not names:
-        candidates = [each for each in keys.candidates(settings, environ) if each.blob]
-        accepted = [each for each in candidates if format_public_key(each.blob) in accepted_keys]
-        names = [each.label for each in accepted if each.path is not None]
-        if accepted and not names:
-            return ()
-        if not names or path_exists(expand_home(GCLOUD_KEY_FILE, home_dir(environ))):
-            names.append(GCLOUD_KEY_FILE)
+    """The files of those of ``accepted_keys`` (``TYPE BASE64``) that this computer has, of all where none is known, and
+    the one that is installed where none is accepted. Empty if only an agent has one of ``accepted_keys``. Raises
+    ``SshError`` ``no-usable-key``."""
+    if settings.identity_file:
+        return _absolute([settings.identity_file], environ)
+    found = [each for each in keys.candidates(settings, environ) if each.blob]
+    accepted = [each for each in found if format_public_key(each.blob) in accepted_keys]
+    names = [each.label for each in accepted or found if each.path is not None]
+    if accepted and not names:
+        return ()
+    if not names or path_exists(expand_home(GCLOUD_KEY_FILE, home_dir(environ))):
+        names.append(GCLOUD_KEY_FILE)
     return _absolute(names, environ)
 
 

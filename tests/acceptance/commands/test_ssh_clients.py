@@ -41,8 +41,8 @@ def test_programs_use_the_connection_of_a_running_runtime(world: World) -> None:
         assert sshd.logins() == logins
         for program in programs.all.values():
             program()
-        programs.ssh_at_once(10)
-        assert sshd.logins() >= logins + 16
+        programs.ssh_at_once(5)
+        assert sshd.logins() >= logins + 11
 
         path.write_text(path.read_text().replace("port: 1}", f"port: {sshd.port}}}"))
         (sshd.home / ".bashrc").unlink()  # the server does not say any more where it is
