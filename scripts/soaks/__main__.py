@@ -13,6 +13,7 @@ NAMES = (
     "kernels",
     "idle-ways",
     "bodies",
+    "cluster",
     "cuts",
     "hostile",
     "killed-creations",
