@@ -191,9 +191,9 @@ class _Planner:
 
 
 def _is_target(last: Synced, row: ScanRow) -> bool:
-    """Whether the target has the content that it had then; a folder has none."""
+    """Whether the target is as it was then. The mode of a folder does not count: nothing is lost with it."""
     same = last.value == row.value and last.size == row.size
-    return same and stat.S_IFMT(last.target_mode) == stat.S_IFMT(row.mode)
+    return same and (last.target_mode == row.mode or (stat.S_ISDIR(row.mode) and stat.S_ISDIR(last.target_mode)))
 
 
 def _kind(row: ScanRow) -> int:

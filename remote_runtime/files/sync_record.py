@@ -52,12 +52,17 @@ class SyncRecord:
     clean: CleanState | None = None
 
     def settled(self, target: Mapping[bytes, ScanRow]) -> Paths:
-        """``synced`` with those of ``pending`` that the target has."""
+        """``synced`` with those of ``pending`` that the target has. A folder gets its mode last: another mode than the
+        expected one is set again."""
         arrived = {}
         for path, expected in self.pending.items():
-            row = target.get(path)
-            if row is not None and is_content(expected, row):
-                arrived[path] = expected._replace(target_mode=row.mode)
+            row, last = target.get(path), self.synced.get(path)
+            if row is None or not is_content(expected, row):
+                continue
+            if row.mode == expected.source_mode:
+                arrived[path] = expected
+            elif last is None or not is_content(last, row):
+                arrived[path] = expected._replace(source_mode=row.mode, target_mode=row.mode)
         return {**self.synced, **arrived} if arrived else self.synced
 
 

@@ -131,7 +131,7 @@ class Sync:
             self._save(record, {**plan.synced, **kept_on_record}, _clean(plan, source.stamp, target.stamp))
             return SyncOutcome([], [], [], plan.kept, failed, 0, len(plan.synced))
         self._steps.confirm(sum(item.kind == "file" for item in items), size, is_first=record is None)
-        pending = {path: _synced(source.rows[path], source.rows[path]) for path in plan.copies}
+        pending = {path: _synced(source.rows[path], source.rows[path]) for path in [*plan.copies, *plan.modes]}
         self._record_file.save(SyncRecord(last, pending))
         if plan.removals:
             self._steps.removing(len(plan.removals))

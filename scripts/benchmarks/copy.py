@@ -3,7 +3,8 @@ login.
 
 One large file and many small ones, in both directions, over loopback and over a link with 100 ms of round trip
 (``tunnel_link``), to an sshd in a network of its own. CPU is that of both ends. With delay ``scp`` copies fewer of the
-small files: each takes it several round trips, and what is compared is files a second.
+small files: each takes it several round trips, and what is compared is files a second. Then `sync` of files that have
+not changed, beside ``rsync -a``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from . import table
 from . import tunnel_link as link
 from .copy_machine import socket_path
+from .copy_unchanged import UnchangedRows
 from .tunnel_machine import make_keys
 from .tunnel_process import NETWORK_TOOLS, missing_tools, module, running
 
@@ -76,6 +78,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=LINKS, action="append", help="a link; may be repeated")
     parser.add_argument("--short", action="store_true", help="little, over loopback alone, and no figure is judged")
+    parser.add_argument("--unchanged", action="store_true", help="only the sync of unchanged files")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if missing := missing_tools(TOOLS):
@@ -90,16 +93,25 @@ def main(arguments: list[str]) -> int:
     amount = Amount(4, 60, 6) if options.short else Amount(500, 5000, 100)
     rounds = 1 if options.short else options.rounds
     link.prepare_network()
-    values = Values()
+    values, unchanged = Values(), []
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         make_keys(home)
         _make_files(home, amount)
         for kind in options.only or (LINKS[:1] if options.short else LINKS):
             with _machine(home, kind) as bench:
-                for number in range(rounds):
+                for number in range(0 if options.unchanged else rounds):
                     _round(bench, kind, amount, values, f"{kind}, round {number + 1} of {rounds}")
-    return _report(values, judged=not options.short)
+                _progress(f"{kind}: unchanged files")
+                unchanged.append(_unchanged(bench, kind, 200 if options.short else 20_000))
+                unchanged[-1].measure(home, rounds, with_runtime=not options.short)
+    return _report(values, [row for each in unchanged for row in each.rows()], judged=not options.short)
+
+
+def _unchanged(bench: Bench, kind: str, files: int) -> UnchangedRows:
+    shell = " ".join(["ssh", "-p", str(bench.port), *_ssh_options(bench)])
+    remote = f"{getpass.getuser()}@{bench.address}:"
+    return UnchangedRows(files, kind, _environ(bench), ["rsync", "-a", "-e", shell], remote)
 
 
 @contextlib.contextmanager
@@ -182,6 +194,7 @@ def _write_profile(bench: Bench) -> None:
     (config / "bench.yaml").write_text(
         f"version: 1\ntarget: {{kind: ssh, host: {bench.address}, port: {bench.port}}}\n"
         f"ssh: {{user: {getpass.getuser()}, identity_file: {bench.home}/client, host_key: accept-new}}\n"
+        f"jupyter: {{python: {sys.executable}}}\n"
     )
 
 
@@ -207,12 +220,13 @@ def _make_files(home: Path, amount: Amount) -> None:
         (source / "few" / f"file-{number}").write_bytes(os.urandom(SMALL_BYTES))
 
 
-def _report(values: Values, *, judged: bool) -> int:
+def _report(values: Values, unchanged: list[table.Row], *, judged: bool) -> int:
     sys.stdout.write(f"{table.machine()}; {_openssh()}\n")
     rows = []
     for name, cells in values.cells.items():
         goal, at_least = _goal(name)
         rows.append(table.Row(f"{name}, beside scp", cells[OURS], cells[SCP], goal, at_least=at_least))
+    rows += unchanged
     sys.stdout.write(f"{table.table(rows)}\n\n")
     beside = [
         f"{name}: {table.spread(cells[RSYNC])}, cp has {table.ratio(cells[OURS], cells[RSYNC]):.2f} of that"

@@ -67,7 +67,7 @@ def violations(
     wrong = []
     for path in sorted(source.keys() | after.keys()):
         if source.get(path) != after.get(path) and path not in exceptions:
-            wrong.append(f"{path!r} differs, and is not listed")
+            wrong.append(f"{path!r} differs, and is not listed: {_shown(source, path)}, {_shown(after, path)}")
     for path, (_, value) in before.items():
         if path not in after and not delete:
             wrong.append(f"{path!r} was deleted")
@@ -98,3 +98,8 @@ def _remove(path: bytes) -> None:
             os.unlink(path)
     except FileNotFoundError:
         return
+
+
+def _shown(tree: Tree, path: bytes) -> str:
+    mode, value = tree.get(path, (0, b"nothing"))
+    return f"{value[:20]!r} of {len(value)} bytes, mode {mode:o}"

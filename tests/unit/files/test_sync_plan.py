@@ -169,6 +169,22 @@ def test_what_arrived_before_a_crash_is_on_record() -> None:
     )
 
 
+def test_a_mode_that_was_not_set_before_a_crash_is_set_and_one_that_was_set_is_no_conflict() -> None:
+    private = FOLDER._replace(mode=stat.S_IFDIR | 0o700)
+    old, new, newer = ({b"path": file("x", mode)} for mode in (0o644, 0o755, 0o600))
+    begun = SyncRecord({}, synced({b"a": FOLDER}))
+    changed = SyncRecord(synced(old), synced(new))
+
+    made = make_plan(Side({b"a": FOLDER}, {}), Side({b"a": private}, {}), begun.settled({b"a": private}), SyncOptions())
+    assert (made.modes, made.kept) == ([b"a"], {})
+    for target in (old, new):
+        made = make_plan(Side(newer, {}), Side(target, {}), changed.settled(target), SyncOptions())
+        assert (made.modes, made.kept) == ([b"path"], {})
+    theirs = {b"path": file("x", 0o700)}
+    made = make_plan(Side(newer, {}), Side(theirs, {}), changed.settled(theirs), SyncOptions())
+    assert made.kept == {b"path": CHANGED}
+
+
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=3).map(b"/".join)
 LEAVES = st.sampled_from([file("1"), file("2"), file("2", 0o755), link("1"), FOLDER])
 
