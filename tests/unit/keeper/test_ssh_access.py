@@ -128,7 +128,7 @@ def test_one_of_ten_clients_renews_an_expired_key_and_it_is_recorded() -> None:
     assert (keeper.instance.access.until or 0) > time.time() + 3000
 
 
-@pytest.mark.parametrize("until", [None, time.time() + 10_000])
+@pytest.mark.parametrize("until", [None, 4e9])
 def test_a_valid_key_is_left_alone(until: float | None) -> None:
     keeper = Keeper(vm(until), Session(None))
     connect(keeper)
