@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -49,12 +48,8 @@ def cluster(world: World, tmp_path: Path) -> Iterator[list[Machine]]:
         world.run("down", "head", "--force")
 
 
-def workers_of(world: World) -> list[dict[str, Any]]:
-    return list(world.look("head")["cluster"]["workers"])
-
-
 def all_joined(world: World) -> bool:
-    return [each["state"] for each in workers_of(world)] == ["joined"] * len(WORKERS)
+    return [each["state"] for each in world.file("head")["cluster"]["workers"]] == ["joined"] * len(WORKERS)
 
 
 def answers(machine: Machine, address: str, port: int) -> bool:

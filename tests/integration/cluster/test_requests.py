@@ -67,7 +67,9 @@ def other_python(folder: Path, base: str = sys.executable, **packages: str) -> s
     return str(folder / "bin/python")
 
 
-def test_a_worker_joins_and_a_second_start_keeps_the_scheduler(own_home: Path, machine: LocalMachine) -> None:
+def test_a_worker_joins_a_stranger_does_not_and_a_second_start_keeps_the_scheduler(
+    own_home: Path, machine: LocalMachine
+) -> None:
     write_kernelspec(own_home, sys.executable)
     scheduler = start_scheduler(machine)
     start_worker(machine, scheduler)
@@ -82,7 +84,12 @@ def test_a_worker_joins_and_a_second_start_keeps_the_scheduler(own_home: Path, m
     eventually(joined, what="the scheduler reports the worker")
     (worker,) = joined()
     assert (worker.name, worker.threads, worker.memory) == ("a", 1, 300_000_000)
-    for key in (HEAD.key, f"{HEAD.key}.a"):
+    stranger = requests.MachineSpec(f"{HEAD.key}.b", SETTINGS, make_credentials())
+    there = requests.Scheduler(scheduler.port, scheduler.versions, ("127.0.0.2",))
+    with pytest.raises(MachineError) as refusal:
+        requests.start_worker(machine.run, stranger, "b", CLUSTER, there, progress=silent, deadline=Deadline(LIMIT_S))
+    assert refusal.value.why == "127.0.0.2: another program answers, without this cluster's certificate"
+    for key in (HEAD.key, f"{HEAD.key}.a", f"{HEAD.key}.b"):
         requests.stop(machine.run, key, SETTINGS, deadline=Deadline(LIMIT_S))
     assert not (own_home / ".local/share/remote-runtime/clusters").exists()
     assert commands_of(f"clusters/{HEAD.key}") == {}
@@ -139,16 +146,6 @@ def test_the_oldest_python_gets_as_far(tmp_path: Path, machine: LocalMachine) ->
         start_worker(machine, requests.Scheduler(prepared.port, versions, ("127.0.0.2",)), python)
     assert failure.value.code == "cluster-network"
     assert requests.stop(machine.run, spec.key, spec.settings, deadline=Deadline(LIMIT_S))
-
-
-def test_another_program_at_the_address_gets_no_work(own_home: Path, machine: LocalMachine) -> None:
-    write_kernelspec(own_home, sys.executable)
-    scheduler = start_scheduler(machine)
-    stranger = requests.MachineSpec(f"{HEAD.key}.a", SETTINGS, make_credentials())
-    there = requests.Scheduler(scheduler.port, scheduler.versions, ("127.0.0.2",))
-    with pytest.raises(MachineError) as failure:
-        requests.start_worker(machine.run, stranger, "a", CLUSTER, there, progress=silent, deadline=Deadline(LIMIT_S))
-    assert failure.value.why == "127.0.0.2: another program answers, without this cluster's certificate"
 
 
 def test_a_port_in_use_is_an_error_of_its_own(own_home: Path, machine: LocalMachine) -> None:
