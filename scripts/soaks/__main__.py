@@ -15,6 +15,7 @@ NAMES = (
     "bodies",
     "cluster",
     "cuts",
+    "exec",
     "hostile",
     "killed-creations",
     "killed-ups",

@@ -16,13 +16,11 @@ import pytest
 
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import LocalError
-from remote_runtime.core.model import Secret
 from remote_runtime.jupyter import running_kernels
 from remote_runtime.jupyter.health import Endpoint
 from remote_runtime.jupyter.notebook_file import read_notebook, write_notebook_file
 from remote_runtime.jupyter.notebook_run import NotebookEnd, NotebookRun
 from tests.integration.jupyter.test_program_run import Reader
-from tests.support.servers.jupyter import JupyterServer, jupyter_server
 
 LIMIT_S = 60.0
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -55,17 +53,6 @@ finally:
 """
 
 
-@pytest.fixture(scope="module")
-def jupyter() -> Iterator[JupyterServer]:
-    with jupyter_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def endpoint(jupyter: JupyterServer) -> Endpoint:
-    return Endpoint(jupyter.port, Secret(jupyter.token), ())
-
-
 def notebook(*codes: str) -> dict[str, Any]:
     cells: list[dict[str, Any]] = [
         {
@@ -81,12 +68,17 @@ def notebook(*codes: str) -> dict[str, Any]:
     return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 
 
-def executed(endpoint: Endpoint, document: dict[str, Any], **options: Any) -> tuple[NotebookEnd, Reader]:
-    kernel, reader = running_kernels.start_kernel(endpoint, "", Deadline(LIMIT_S)).id, Reader()
-    try:
-        return NotebookRun(endpoint, kernel, document, reader, threading.Event(), **options).run(), reader
-    finally:
-        running_kernels.end_kernel(endpoint, kernel, Deadline(LIMIT_S))
+@pytest.fixture(scope="module")
+def kernel(endpoint: Endpoint) -> Iterator[str]:
+    """A new one: its execution counts begin at 1."""
+    started = running_kernels.start_kernel(endpoint, "", Deadline(LIMIT_S))
+    yield started.id
+    running_kernels.end_kernel(endpoint, started.id, Deadline(LIMIT_S))
+
+
+def executed(endpoint: Endpoint, kernel: str, document: dict[str, Any], **options: Any) -> tuple[NotebookEnd, Reader]:
+    reader = Reader()
+    return NotebookRun(endpoint, kernel, document, reader, threading.Event(), **options).run(), reader
 
 
 def comparable(document: dict[str, Any]) -> list[Any]:
@@ -104,7 +96,7 @@ def comparable(document: dict[str, Any]) -> list[Any]:
     return list(json.loads(re.sub(r"ipykernel_\d+", "ipykernel", json.dumps(cells))))
 
 
-def test_the_outputs_are_those_of_nbclient(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_the_outputs_are_those_of_nbclient(endpoint: Endpoint, kernel: str, tmp_path: Path) -> None:
     document = notebook(*CELLS, "print('skipped')")
     document["cells"][-1]["metadata"]["tags"] = ["skip-execution"]
     document["cells"].insert(0, {"cell_type": "markdown", "id": "m", "source": "# Title", "metadata": {}})
@@ -112,7 +104,7 @@ def test_the_outputs_are_those_of_nbclient(endpoint: Endpoint, tmp_path: Path) -
     for each in (path, other):
         write_notebook_file(each, document)
     own = read_notebook(path)
-    ended, reader = executed(endpoint, own)
+    ended, reader = executed(endpoint, kernel, own)
     write_notebook_file(path, own)
     command = [sys.executable, "-c", NBCLIENT, str(other), str(path)]
     by_nbclient = subprocess.run(command, cwd=tmp_path, check=False, timeout=LIMIT_S, capture_output=True, text=True)
@@ -125,13 +117,13 @@ def test_the_outputs_are_those_of_nbclient(endpoint: Endpoint, tmp_path: Path) -
     assert b"ZeroDivisionError" in reader.output["stderr"]
 
 
-def test_a_cell_may_fail_if_its_tag_says_so(endpoint: Endpoint) -> None:
+def test_a_cell_may_fail_if_its_tag_says_so(endpoint: Endpoint, kernel: str) -> None:
     own = notebook("1 / 0", "2", "exit(")
     own["cells"][0]["metadata"]["tags"] = ["raises-exception"]
-    ended, _ = executed(endpoint, own)
+    ended, _ = executed(endpoint, kernel, own)
     assert (ended.status, ended.cells, ended.failed) == (1, 3, 3)
     assert own["cells"][1]["outputs"][0]["data"]["text/plain"] == ["2"]
-    again, _ = executed(endpoint, own, allow_errors=True)
+    again, _ = executed(endpoint, kernel, own, allow_errors=True)
     assert (again.status, again.cells, again.failed) == (0, 3, None)
 
 

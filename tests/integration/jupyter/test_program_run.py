@@ -6,7 +6,7 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,6 @@ import pytest
 
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
-from remote_runtime.core.model import Secret
 from remote_runtime.jupyter import running_kernels as kernels
 from remote_runtime.jupyter.health import Endpoint
 from remote_runtime.jupyter.program import KernelProgram
@@ -30,15 +29,8 @@ LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="module")
-def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    outputs = tmp_path_factory.mktemp("record") / "outputs"
-    with JupyterServer(extra_config={"RemoteRuntimeBridge": {"outputs_dir": str(outputs)}}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def endpoint(jupyter: JupyterServer) -> Endpoint:
-    return Endpoint(jupyter.port, Secret(jupyter.token), ())
+def jupyter(recording_jupyter: JupyterServer) -> JupyterServer:
+    return recording_jupyter
 
 
 @pytest.fixture(scope="module")
