@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .api import ApiRuntime as ApiRuntime
     from .api import ReadyRuntime as ReadyRuntime
+    from .commands.cp import CopyResult as CopyResult
     from .commands.exec_result import CodeOutput as CodeOutput
     from .commands.exec_result import CodeResult as CodeResult
     from .core.errors import CloudError as CloudError
@@ -42,6 +43,7 @@ __all__ = [
     "CloudError",
     "CodeOutput",
     "CodeResult",
+    "CopyResult",
     "DeadlinePassed",
     "HealthError",
     "Interrupted",
@@ -158,6 +160,10 @@ def __getattr__(name: str) -> Any:
         from .commands import exec_result
 
         return getattr(exec_result, name)
+    if name == "CopyResult":
+        from .commands import cp
+
+        return cp.CopyResult
     from .core import errors
 
     return getattr(errors, name)

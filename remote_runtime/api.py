@@ -12,6 +12,7 @@ from typing import Any
 from . import profiles
 from .commands import status as status_command
 from .commands.context import CommandContext, View
+from .commands.cp import CopyResult, copy
 from .commands.down import DownOptions, down
 from .commands.exec_for_result import exec_for_result
 from .commands.exec_result import CodeResult, CollectedOutput, OnOutput
@@ -114,6 +115,17 @@ class ReadyRuntime(ApiRuntime):
                 new_kernel=new_kernel,
                 timeout_s=timeout_s,
             )
+
+    def copy(self, source: str, target: str, *, recursive: bool = False, resume: bool = False) -> CopyResult:
+        """Copy a file, or a folder with ``recursive``, to or from the machine: `remote-runtime cp`.
+
+        One of the two is a path on the machine and begins with a colon: ``runtime.copy("data.csv", ":data.csv")``. It
+        begins in your home folder there. ``resume`` continues a copy that was interrupted. Files that can't be copied
+        are in the result's ``failed``. Raises ``RemoteRuntimeError``.
+        """
+        names = [f"{self.name}{path}" if path.startswith(":") else path for path in (source, target)]
+        with _named_in_hints(self.name):
+            return copy(names[:1], names[1], _context(None), recursive=recursive, resume=resume)
 
 
 @contextmanager
