@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psutil
@@ -24,7 +23,6 @@ from .tunnel_machine import PATH_WITH_SBIN, SSHD, sshd_config
 from .tunnel_process import ended, free_port, wait_for_port
 
 _PR_SET_CHILD_SUBREAPER = 36
-_SETTLE_S = 10.0
 
 
 def main() -> None:
@@ -36,12 +34,11 @@ def main() -> None:
     environ = {"PATH": PATH_WITH_SBIN}
     with ended(subprocess.Popen([SSHD, "-D", "-f", str(config)], env=environ, stdin=subprocess.DEVNULL)):
         wait_for_port(port, address)
-        (sshd,) = [each for each in psutil.Process().children() if each.name() == "sshd"]
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(socket_path(home, address)))
             listener.listen()
             _say(str(port))
-            threading.Thread(target=_answer, args=(listener, sshd), daemon=True).start()
+            threading.Thread(target=_answer, args=(listener,), daemon=True).start()
             sys.stdin.read()
 
 
@@ -49,25 +46,25 @@ def socket_path(home: Path, address: str) -> Path:
     return home / f"cpu-{address}"
 
 
-def _answer(listener: socket.socket, sshd: psutil.Process) -> None:
+def _answer(listener: socket.socket) -> None:
     while True:
         connection, _ = listener.accept()
         with connection:
-            connection.sendall(f"{_used_s(sshd):.3f}".encode())
+            connection.sendall(f"{_used_s():.3f}".encode())
 
 
-def _used_s(sshd: psutil.Process) -> float:
-    """When the last login and agent have ended."""
-    until = time.monotonic() + _SETTLE_S
-    while psutil.Process().children(recursive=True) != [sshd] and time.monotonic() < until:
-        for child in psutil.Process().children():
-            if child != sshd and child.status() == psutil.STATUS_ZOMBIE:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(child.pid, 0)
-        time.sleep(0.02)
-    of_sshd, of_agents = sshd.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = (of_sshd.user, of_sshd.system, of_sshd.children_user, of_sshd.children_system)
-    return float(sum(own)) + of_agents.ru_utime + of_agents.ru_stime
+def _used_s() -> float:
+    """Of all processes below this one, and of those that have ended."""
+    total = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess, ChildProcessError):
+            if child.status() == psutil.STATUS_ZOMBIE and child.ppid() == os.getpid():
+                os.waitpid(child.pid, 0)
+                continue
+            used = child.cpu_times()
+            total += used.user + used.system + used.children_user + used.children_system
+    ended_children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return total + ended_children.ru_utime + ended_children.ru_stime
 
 
 def _say(words: str) -> None:

@@ -14,6 +14,7 @@ NAMES = (
     "idle-ways",
     "bodies",
     "cluster",
+    "copy",
     "cuts",
     "exec",
     "hostile",
