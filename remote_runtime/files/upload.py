@@ -30,6 +30,7 @@ class Upload:
         self.root = to_text(remote_root)
         self.tally = tally
         self._agent = agent
+        self._is_checked = False
         self._made_folders: list[Item] = []
         self.open_files: set[LargeUpload] = set()
 
@@ -45,6 +46,7 @@ class Upload:
             present = {name: row for name in names if (row := rows[name]) is not None}
             absent = [to_text(name) for name in names if name not in present]
             self._agent.call(self.request("sync-expect", rows=to_wire(present), absent=absent))
+        self._is_checked = True
 
     def make_links(self, links: Sequence[Item]) -> None:
         for group in groups(links):
@@ -74,7 +76,7 @@ class Upload:
             large.close()
 
     def request(self, do: str, **fields: Any) -> dict[str, Any]:
-        return {"do": do, "root": self.root, **fields}
+        return {"do": do, "root": self.root, "checked": self._is_checked, **fields}
 
     def source(self, item: Item) -> bytes:
         return os.path.join(self.local_root, item.source)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 64 << 20
 ENTRIES_PER_REPLY = 1000
+RESTARTED = "the agent was started again meanwhile; sync once more"
 
 
 class Trees:
@@ -39,6 +40,13 @@ class Trees:
             if root not in self._trees:
                 self._trees[root] = TargetTree(to_path(root))
             return self._trees[root]
+
+    def of(self, request: Header) -> TargetTree:
+        """The one that ``request`` names. Raises ``OSError`` if that relies on what a former agent was told."""
+        tree = self.at(request["root"])
+        if request.get("checked") and not tree.is_checked:
+            raise OSError(errno.EAGAIN, RESTARTED)
+        return tree
 
 
 class AgentConnection:
@@ -69,7 +77,10 @@ class AgentConnection:
             self._stop()
             self._connection.send({"result": {}})
         elif name in self._with_bodies:
-            self._with_bodies[name](request, body)
+            try:
+                self._with_bodies[name](request, body)
+            except OSError as exc:
+                self._connection.send({"error": _error(exc)})
         elif name in JSON_HANDLERS:
             self._answer_json(JSON_HANDLERS[name], request)
         elif name in SYNC_REQUESTS:
@@ -94,7 +105,7 @@ class AgentConnection:
 
     def _put(self, request: Header, body: memoryview) -> None:
         """Small files: their contents are one after the other in the body."""
-        tree, failures, offset = self._trees.at(request["root"]), [], 0
+        tree, failures, offset = self._trees.of(request), [], 0
         for number, (name, size, mode, mtime_ns) in enumerate(request["files"]):
             try:
                 tree.put(to_path(name), body[offset : offset + size], mode, mtime_ns)
@@ -105,7 +116,7 @@ class AgentConnection:
 
     def _write(self, request: Header, body: memoryview) -> None:
         """A part of a large file."""
-        tree = self._trees.at(request["root"])
+        tree = self._trees.of(request)
         try:
             tree.write(to_path(request["name"]), request["key"], request["offset"], body)
         except OSError as exc:
@@ -172,14 +183,14 @@ def stat_target(request: Header, trees: Trees) -> Answer:
 
 
 def begin(request: Header, trees: Trees) -> Answer:
-    tree = trees.at(request["root"])
+    tree = trees.of(request)
     tree.begin(to_path(request["name"]), request["key"], request["size"], request["needed"], keep=request["keep"])
     return {}
 
 
 def left_overs(request: Header, trees: Trees) -> Answer:
     """What an earlier copy left of files, with hashes: ``blocks.hash_left_over``."""
-    tree = trees.at(request["root"])
+    tree = trees.of(request)
     return {"hashes": [hash_left_over(tree, to_path(name), *rest) for name, *rest in request["files"]]}
 
 
@@ -189,19 +200,19 @@ def hashes(request: Header, trees: Trees) -> Answer:
 
 
 def finish(request: Header, trees: Trees) -> Answer:
-    tree = trees.at(request["root"])
+    tree = trees.of(request)
     tree.finish(to_path(request["name"]), request["key"], request["size"], request["mode"], request["mtime_ns"])
     return {}
 
 
 def discard(request: Header, trees: Trees) -> Answer:
-    trees.at(request["root"]).discard(to_path(request["name"]), request["key"])
+    trees.of(request).discard(to_path(request["name"]), request["key"])
     return {}
 
 
 def make_folders(request: Header, trees: Trees) -> Answer:
     """``made``: the numbers of those that did not exist."""
-    tree, made = trees.at(request["root"]), []
+    tree, made = trees.of(request), []
 
     def make(name: str, *_: Any) -> None:
         if tree.make_folder(to_path(name)):
@@ -212,12 +223,12 @@ def make_folders(request: Header, trees: Trees) -> Answer:
 
 def set_folders(request: Header, trees: Trees) -> Answer:
     """The mode and time of folders."""
-    tree = trees.at(request["root"])
+    tree = trees.of(request)
     return {"failures": _each(request["folders"], lambda name, *rest: tree.set_folder(to_path(name), *rest))}
 
 
 def make_links(request: Header, trees: Trees) -> Answer:
-    tree = trees.at(request["root"])
+    tree = trees.of(request)
     return {
         "failures": _each(request["links"], lambda name, to, at: tree.make_link(to_path(name), to_path(to), at)),
     }

@@ -30,6 +30,7 @@ class TargetTree:
     def __init__(self, root: bytes) -> None:
         self.root = from_home(root)
         self._checked_folders = {b""}
+        self.is_checked = False  # ``expect`` was called
         self._expected: dict[bytes, ScanRow | None] = {}
         self._descriptors: dict[bytes, int] = {}
         self._lock = threading.Lock()
@@ -132,6 +133,7 @@ class TargetTree:
 
     def expect(self, rows: Mapping[bytes, ScanRow | None]) -> None:
         """Replace these paths only if they are as in ``rows``; None: only if there is nothing."""
+        self.is_checked = True
         self._expected.update({os.path.join(self.root, name): row for name, row in rows.items()})
 
     def path(self, name: bytes) -> bytes:

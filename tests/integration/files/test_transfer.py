@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError, SshError
 from remote_runtime.files.agent import Agent
 from remote_runtime.files.items import part_key
+from remote_runtime.files.remote.handlers import RESTARTED
 from remote_runtime.files.transfer import Item, Transfer
 from tests.support.machines.files_machine import FilesMachine, agent_of
 
@@ -235,6 +237,49 @@ def test_a_connection_that_ends_at_each_attempt_is_given_up(agent: Agent, tmp_pa
     with pytest.raises(SshError) as failed:
         transfer(agent, tmp_path / "source", tmp_path).upload([item])
     assert failed.value.code == "ssh-unreachable"
+
+
+class RestartingMachine(FilesMachine):
+    """``before_connect`` is called once, before the next connection."""
+
+    before_connect: Callable[[], None] | None = None
+
+    def connect(self, host: str, port: int, *, within_s: float = 10) -> socket.socket:
+        call, self.before_connect = self.before_connect, None
+        if call is not None:
+            call()
+            while os.path.exists(host):
+                time.sleep(0.01)
+        return super().connect(host, port, within_s=within_s)
+
+
+def test_an_agent_that_was_started_again_replaces_nothing_that_the_former_one_should_check(tmp_path: Path) -> None:
+    machine = RestartingMachine(tmp_path / "machine")
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, content in ((here, b"ours"), (there, b"theirs")):
+        folder.mkdir()
+        (folder / "file").write_bytes(content)
+    item = Item(b"file", b"file", "file", 4, 0o600, (here / "file").stat().st_mtime_ns)
+    with agent_of(machine) as agent:
+        checking = Transfer(
+            agent,
+            local_root=os.fsencode(here),
+            remote_root=os.fsencode(there),
+            deadline=Deadline(60),
+            expected={b"file": None},
+        )
+
+        def end_agent() -> None:
+            agent.call({"do": "stop"})
+            machine.cut()
+
+        machine.before_connect = end_agent
+        (failure,) = checking.upload([item])
+        assert failure.why == RESTARTED
+        assert (there / "file").read_bytes() == b"theirs"
+        (there / "file").unlink()
+        assert not checking.upload([item])
+    assert (there / "file").read_bytes() == b"ours"
 
 
 def test_where_unix_sockets_are_not_forwarded_a_port_is_used(tmp_path: Path) -> None:
