@@ -45,6 +45,8 @@ def handle(text: str) -> None:
             run.end(status, error)
             with contextlib.suppress(KeyboardInterrupt):
                 run.wait_until_received()
+        else:
+            _last.clear()  # the same request may come again
 
 
 def _resume(is_known: bool) -> None:

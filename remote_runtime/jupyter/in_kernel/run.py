@@ -12,6 +12,7 @@ from typing import Any
 from .items import ITEM_BYTES, STREAMS, ItemQueue
 
 START_TIMEOUT_S = 15.0
+GREETING_INTERVAL_S = 0.5  # it is lost where Jupyter has not connected yet to this channel of a new kernel
 LAST_ANSWER_TIMEOUT_S = 30.0
 ABSENT_S = 600.0  # a client that has acknowledged nothing for so long is away
 PUBLISHED_BYTES_PER_S = 20 << 20
@@ -30,6 +31,7 @@ class Run:
         self._kernel = kernel
         self._code = str(request["code"])
         self._has_begun = False
+        self._greeted_at = 0.0
         self._inputs: dict[int, bytes] = {}
         self._asked = 0
         self.attach()
@@ -105,10 +107,12 @@ class Run:
         self._publish("execute_input", {"code": self._code, "execution_count": self._kernel.execution_count})
 
     def greet(self) -> None:
-        if not self._has_begun:
+        if not self._has_begun and time.monotonic() - self._greeted_at > GREETING_INTERVAL_S:
+            self._greeted_at = time.monotonic()
             self._send("hello")
 
     def send_items(self) -> None:
+        self.greet()
         if self.queue.silence_s() > ABSENT_S:
             self.leave()
         while self._has_begun:

@@ -16,6 +16,7 @@ from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import MachineError
 from remote_runtime.jupyter import running_kernels as kernels
 from remote_runtime.jupyter.health import Endpoint
+from remote_runtime.jupyter.kernel_client import KernelConnection
 from remote_runtime.jupyter.program import KernelProgram
 from remote_runtime.jupyter.program_client import ProgramEnd
 from remote_runtime.jupyter.program_run import ProgramRun
@@ -93,6 +94,26 @@ def test_scripts_print_fail_and_exit_as_with_python(jupyter: JupyterServer, endp
             different[name] = (got, expected)
     assert different == {}
     assert len(SCRIPTS) >= 10
+
+
+def test_a_greeting_that_is_lost_is_sent_again(endpoint: Endpoint, kernel: str) -> None:
+    """Jupyter connects to the channels of a new kernel one after the other."""
+    program, connection = KernelProgram("print('here')"), KernelConnection(endpoint, kernel)
+    connection.open(Deadline(LIMIT_S))
+    try:
+        connection.execute(program.request_code(), silent=True, number=program.id)
+        greetings = 0
+        while greetings < 3:
+            message = connection.receive(LIMIT_S)
+            assert message is not None
+            greetings += message.content.get("op") == "hello"
+        leaving = {"value": "", "remote_runtime": {"op": "leave", "run": program.id}}
+        connection.send("input_reply", "stdin", leaving)
+    finally:
+        connection.close()
+    reader = Reader()
+    run(endpoint, kernel, "print('next')", reader)
+    assert reader.output["stdout"] == b"next\n"
 
 
 def test_state_stays_between_programs_and_nothing_of_ours_does(endpoint: Endpoint, kernel: str) -> None:
