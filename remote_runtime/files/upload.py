@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -192,7 +193,7 @@ class BeginJob:
             connection.send(large.request("discard"))
             return
         needed = large.item.size
-        if large.has_holes:
+        if sys.platform != "win32" and large.has_holes:
             needed = min(needed, os.fstat(large.descriptor).st_blocks * 512)
         keep = bool(large.upload.left_overs.good_offsets(large.item))
         needed = 0 if keep else needed

@@ -42,7 +42,7 @@ class Trees:
             return self._trees[root]
 
     def of(self, request: Header) -> TargetTree:
-        """The one that ``request`` names. Raises ``OSError`` if that relies on what a former agent was told."""
+        """The one that ``request`` names. Raises ``OSError`` if it relies on a request that a former agent got."""
         tree = self.at(request["root"])
         if request.get("checked") and not tree.is_checked:
             raise OSError(errno.EAGAIN, RESTARTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
 
 from .rows import InvalidTable, ScanRow, pack_rows, unpack_rows
@@ -108,4 +109,4 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    return os.name == "nt" or status.st_uid == os.geteuid()
+    return sys.platform == "win32" or status.st_uid == os.geteuid()

@@ -17,6 +17,7 @@ HANDSHAKE_S = 15.0
 GRACE_S = 60.0  # a client whose connection was lost may come back
 _POLL_S = 0.5
 _BACKLOG = 64
+_UNIX = getattr(socket, "AF_UNIX", socket.AF_INET)  # Windows has none, and starts no agent
 
 
 class Listener:
@@ -30,7 +31,7 @@ class Listener:
             os.mkdir(self._folder, 0o700)  # fails if the name is taken, also by another user's link
             self.address: str | int = os.path.join(self._folder, "socket")
         try:
-            self.sock = socket.socket(socket.AF_UNIX if unix else socket.AF_INET)
+            self.sock = socket.socket(_UNIX if unix else socket.AF_INET)
             self.sock.bind(os.path.join(self._folder, "socket") if unix else ("127.0.0.1", 0))
             self.sock.listen(_BACKLOG)
         except OSError:
@@ -100,6 +101,8 @@ class AgentServer:
 
 def start_detached(listener: Listener, secret: bytes) -> None:
     """Serve in a process that outlives this one and its session. This process no longer listens."""
+    if sys.platform == "win32":
+        raise ValueError("the caller has checked that there is `fork`")
     if os.fork():
         listener.sock.close()
         os.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -108,7 +109,7 @@ def is_hole(descriptor: int, offset: int, length: int) -> bool:
 
 
 def may_have_holes(status: os.stat_result) -> bool:
-    return hasattr(status, "st_blocks") and status.st_blocks * 512 < status.st_size
+    return sys.platform != "win32" and status.st_blocks * 512 < status.st_size
 
 
 class OpenFiles:

@@ -147,7 +147,7 @@ class FrameSocket:
     def _send_part(self, descriptor: int, offset: int, length: int) -> int:
         """How many bytes were sent; 0 if the file has no more, or it can't be read."""
         try:
-            if _HAS_SENDFILE:
+            if sys.platform != "win32" and _HAS_SENDFILE:
                 return os.sendfile(self._sock.fileno(), descriptor, offset, length)
             data = read_at(descriptor, offset, length)
         except OSError as exc:
@@ -160,7 +160,7 @@ class FrameSocket:
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
     """Up to ``length`` bytes. Where the system has no ``pread``, one thread at a time may use the descriptor."""
-    if hasattr(os, "pread"):
+    if sys.platform != "win32":
         return os.pread(descriptor, length, offset)
     os.lseek(descriptor, offset, os.SEEK_SET)
     return os.read(descriptor, length)

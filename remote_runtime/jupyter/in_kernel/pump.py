@@ -39,10 +39,11 @@ class Pump(threading.Thread):
         self._originals: dict[str, Any] = {}
         self._read_fds: dict[str, int] = {}
         self._write_fds: dict[str, int] = {}
-        for name in () if sys.platform == "win32" else STREAMS:
-            self._read_fds[name], self._write_fds[name] = os.pipe()
-            os.set_blocking(self._read_fds[name], False)
-            _enlarge(self._write_fds[name])
+        if sys.platform != "win32":
+            for name in STREAMS:
+                self._read_fds[name], self._write_fds[name] = os.pipe()
+                os.set_blocking(self._read_fds[name], False)
+                _enlarge(self._write_fds[name])
 
     @contextlib.contextmanager
     def running(self, run: Run) -> Iterator[None]:

@@ -93,10 +93,13 @@ def read_until_end(reader: int, until: float) -> tuple[bytes, bool]:
 
 def stop(process: subprocess.Popen[bytes]) -> None:
     """With what it started."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
     process.wait()
 
 
