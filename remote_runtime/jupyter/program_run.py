@@ -22,6 +22,7 @@ RECONNECT_TIMEOUT_S = 600.0
 RECONNECT_INTERVAL_S = 1.0
 INTERRUPT_TIMEOUT_S = 15.0
 REPLY_TIMEOUT_S = 5.0
+SILENCE_S = 5.0  # then the client requests what the server may have lost; both ends ignore what comes twice
 POLL_S = 0.2
 BUSY_AFTER_S = 1.0
 MAX_RESUMES = 3  # without a new item
@@ -46,6 +47,7 @@ class ProgramRun:
         self._closed: set[str] = set()
         self._has_begun = self._is_interrupted = self._is_replied = self._has_left = False
         self._resumes = 0
+        self._heard_at = time.monotonic()
         self._end: ProgramEnd | None = None
 
     def run(self) -> ProgramEnd:
@@ -115,7 +117,10 @@ class ProgramRun:
                 self._acknowledge()
                 message = self._connection.receive(timeout_s)
             if message is not None:
+                self._heard_at = time.monotonic()
                 self._handle(message)
+            elif self._has_begun and time.monotonic() - self._heard_at > SILENCE_S:
+                self._resume()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise HealthError("not-answering", "The kernel sent an invalid message") from error
         except KernelConnectionLost:
@@ -214,6 +219,11 @@ class ProgramRun:
         except KernelConnectionLost:
             return
 
+    def _resume(self) -> None:
+        self._heard_at = time.monotonic()
+        self._send({"op": "resume", "number": self._received})
+        self._input.answer_again()
+
     def _reconnect(self) -> None:
         """Raises ``HealthError``, ``MachineError`` ``kernel-died``."""
         self._client.note("The connection to the kernel was reset: reconnecting")
@@ -225,8 +235,7 @@ class ProgramRun:
                     raise _died_error(self._connection.kernel)
                 self._connection.open(attempt)
                 if self._has_begun:
-                    self._send({"op": "resume", "number": self._received})
-                    self._input.answer_again()
+                    self._resume()
                 self._execute(self._program.resume_code() if self._has_begun else self._program.request_code())
                 return
             except (HealthError, KernelConnectionLost) as error:
