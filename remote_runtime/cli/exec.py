@@ -59,7 +59,7 @@ def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -
     epilog=examples(
         'exec my-vm -c "import torch; print(torch.cuda.is_available())"',
         "exec my-vm train.py -- --epochs 3",
-        "exec my-vm train.py --detach            # `outputs` shows it later",
+        "exec my-vm train.py --detach            # see `outputs`",
         "exec my-vm report.ipynb --in-place      # with its outputs",
     ),
 )

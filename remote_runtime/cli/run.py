@@ -40,7 +40,7 @@ def run(
     yes: bool,
     output: OutputOptions,
 ) -> int:
-    """Start a runtime, run a file, and stop it.
+    """Start a runtime for the time of a file.
 
     Does `up`, `exec` with a new kernel, and `down` as `on_down` in the profile says. Ctrl-C and failures stop it too. A
     runtime that was running before stays running.

@@ -24,7 +24,7 @@ from .output import console
 @click.argument("source", metavar="SRC", shell_complete=files)
 @click.argument("target", metavar="DST", shell_complete=files)
 @click.option("-w", "--watch", is_flag=True, help="Sync again after each change until Ctrl-C.")
-@click.option("--delete", is_flag=True, help="Delete on the target what is gone in the source.")
+@click.option("--delete", is_flag=True, help="Delete what is gone in the source.")
 @click.option("--force", is_flag=True, help="Overwrite what was changed on the target.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before a large first sync.")
 @common
