@@ -214,7 +214,7 @@ def test_a_stop_that_is_refused_is_told_in_googles_words_until_it_is_used_again(
     door = health.Endpoint(server.port or 0, server.token, (COLAB_ORIGIN,))
     assert words in health.read_usage(door, Deadline(10)).idle_failed
     assert "\x1b" not in health.read_usage(door, Deadline(10)).idle_failed
-    again = ensure(machine, wanted)
+    again = ensure(machine, wanted, person=False)  # a person's would be a use
     assert again.idle is not None
     assert words in again.idle.failed
     assert words in "\n".join(again.notes)
