@@ -16,12 +16,13 @@ STREAMS = ("stdout", "stderr")
 
 class OutputItem:
     """``kind``: as in the protocol, or ``execute_input``, which is only published. ``value``: bytes of a stream, else a
-    document."""
+    document. ``was_sent``: the client may have it, so it must not change."""
 
     def __init__(self, number: int, kind: str, value: Any) -> None:
         self.number = number
         self.kind = kind
         self.value = value
+        self.was_sent = False
         self.size = 0 if kind in STREAMS else OTHER_BYTES + len(str(value))
 
     def document(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class ItemQueue:
         last = self._unsent[-1] if self._unsent else None
         if kind not in STREAMS:
             self._append(kind, value)
-        elif last is not None and last.kind == kind and last.size + len(value) <= ITEM_BYTES:
+        elif last is not None and last.kind == kind and not last.was_sent and last.size + len(value) <= ITEM_BYTES:
             last.value += value
             last.size += len(value)
             self._size += len(value)
@@ -80,6 +81,7 @@ class ItemQueue:
         if not self._unsent:
             return None
         item = self._unsent.popleft()
+        item.was_sent = True
         if self.is_away:
             self._size -= item.size
         else:

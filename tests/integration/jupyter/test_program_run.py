@@ -151,7 +151,8 @@ def test_much_output_arrives_whole_and_holds_the_program_back(
     assert progress[0] < 8  # of 20 MiB, in a second without a reader
 
 
-def test_a_reset_connection_loses_nothing(endpoint: Endpoint, kernel: str) -> None:
+def test_a_reset_connection_loses_nothing(endpoint: Endpoint) -> None:
+    kernel = kernels.start_kernel(endpoint, "", Deadline(LIMIT_S)).id
     sockets: list[socket.socket] = []
 
     def connect(timeout_s: float) -> socket.socket:
@@ -173,6 +174,7 @@ def test_a_reset_connection_loses_nothing(endpoint: Endpoint, kernel: str) -> No
     expected = "".join(f"{number}\n" for number in range(20000)) + "an answer\n"
     assert reader.output["stdout"].decode() == expected
     assert len(cuts) == 3
+    kernels.end_kernel(endpoint, kernel, Deadline(LIMIT_S))
     assert reader.notes == ["The connection to the kernel was reset: reconnecting"] * 3
 
 

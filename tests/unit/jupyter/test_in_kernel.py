@@ -71,3 +71,14 @@ def test_the_request_is_one_statement_that_python_3_8_understands() -> None:
         [sys.executable, "-c", "import ast, sys; ast.parse(sys.stdin.read())"], input=code.encode(), check=True
     )
     assert code.startswith("exec(")
+
+
+def test_an_item_that_was_sent_does_not_change_when_it_is_sent_again(queue: ItemQueue) -> None:
+    """The client may have it already, and ignores it then."""
+    queue.append("stdout", b"a")
+    assert sent(queue) == [1]
+    with queue.changed:
+        queue.send_again()
+        queue.append("stdout", b"b")
+        again = [(item.number, bytes(item.value)) for item in iter(queue.next_unsent, None)]
+    assert again == [(1, b"a"), (2, b"b")]
