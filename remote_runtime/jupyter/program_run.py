@@ -27,6 +27,7 @@ POLL_S = 0.2
 BUSY_AFTER_S = 1.0
 MAX_RESUMES = 3  # without a new item
 ACKNOWLEDGED_BYTES = 512 << 10
+MAX_GAP_S = 10.0
 DISPLAYS = ("display_data", "update_display_data", "execute_result", "clear_output")
 
 
@@ -47,7 +48,8 @@ class ProgramRun:
         self._closed: set[str] = set()
         self._has_begun = self._is_interrupted = self._is_replied = self._has_left = False
         self._resumes = 0
-        self._heard_at = time.monotonic()
+        self._heard_at = self._gap_at = time.monotonic()
+        self._gap_after = -1
         self._end: ProgramEnd | None = None
 
     def run(self) -> ProgramEnd:
@@ -169,6 +171,8 @@ class ProgramRun:
         if not isinstance(number, int) or not isinstance(item, dict) or number <= self._received:
             return
         if number > self._received + 1:
+            if self._may_fill_gap():
+                return
             self._client.note(
                 f"A part of the output is missing: `remote-runtime outputs PROFILE --run {self._program.id}`"
             )
@@ -186,6 +190,14 @@ class ProgramRun:
                 self._unacknowledged_bytes += len(text)
         if self._unacknowledged_bytes > ACKNOWLEDGED_BYTES:
             self._acknowledge()
+
+    def _may_fill_gap(self) -> bool:
+        """After a reset, an item may overtake those that are sent again. Only what was published meanwhile is gone."""
+        now = time.monotonic()
+        if self._gap_after != self._received:
+            self._gap_after, self._gap_at = self._received, now
+            self._resume()
+        return now - self._gap_at < MAX_GAP_S
 
     def _write(self, name: str, content: bytes) -> None:
         if name in self._closed:
