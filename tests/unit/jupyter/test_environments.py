@@ -48,7 +48,7 @@ def make(home: Path) -> Make:
 
 def search(home: Path, *places: str, **env: str) -> dict[str, KernelEnvironment]:
     """By path below the home."""
-    found = find_environments(places or ["auto"], str(home / "work"), {"HOME": str(home), "PATH": "/usr/bin", **env})
+    found = find_environments(places or ["auto"], str(home / "project"), {"HOME": str(home), "PATH": "/usr/bin", **env})
     return {os.path.relpath(each.prefix, home): each for each in found if Path(each.prefix).is_relative_to(home)}
 
 
@@ -56,8 +56,8 @@ def test_environments_are_found_where_their_tools_keep_them(home: Path, make: Ma
     elsewhere = make("data/anywhere", "conda")
     (home / ".conda").mkdir()
     (home / ".conda" / "environments.txt").write_text(f"{elsewhere}\n/gone/envs/old\nnot a path\n")
-    (home / "work" / "pix").mkdir(parents=True)
-    (home / "work" / "pix" / "pixi.toml").write_text("")
+    (home / "project" / "pix").mkdir(parents=True)
+    (home / "project" / "pix" / "pixi.toml").write_text("")
     made = {
         "miniforge3/envs/torch": ("conda", "torch"),
         "data/anywhere": ("conda", "anywhere"),
@@ -65,19 +65,19 @@ def test_environments_are_found_where_their_tools_keep_them(home: Path, make: Ma
         ".local/share/virtualenvs/app-1x": ("venv", "app-1x"),
         ".cache/pypoetry/virtualenvs/lib-py3.12": ("venv", "lib-py3.12"),
         ".pyenv/versions/3.12.1/envs/p": ("venv", "p"),
-        "work/.venv": ("uv", "work"),
-        "work/own": ("venv", "own"),
-        "work/proj/.venv": ("uv", "proj"),
-        "work/other/venv": ("venv", "other"),
-        "work/pix/.pixi/envs/default": ("pixi", "pix"),
-        "work/pix/.pixi/envs/gpu": ("pixi", "pix-gpu"),
+        "project/.venv": ("uv", "project"),
+        "project/own": ("venv", "own"),
+        "project/proj/.venv": ("uv", "proj"),
+        "project/other/venv": ("venv", "other"),
+        "project/pix/.pixi/envs/default": ("pixi", "pix"),
+        "project/pix/.pixi/envs/gpu": ("pixi", "pix-gpu"),
         "uv/project": ("uv", "project"),
     }
     for place, (kind, _) in made.items():
         if place != "data/anywhere":
             make(place, "conda" if kind == "pixi" else kind)
-    make("work/.hidden/.venv")
-    make("work/deep/er/.venv")
+    make("project/.hidden/.venv")
+    make("project/deep/er/.venv")
     found = search(home, UV_PROJECT_ENVIRONMENT=str(home / "uv" / "project"))
     assert {place: (each.kind, each.name) for place, each in found.items()} == made
     assert {(each.problem, each.python_version) for each in found.values()} == {("", "3.12")}
@@ -94,69 +94,69 @@ def test_a_root_of_conda_is_base(home: Path, make: Make) -> None:
 
 
 def test_listed_paths_are_all_that_is_searched_unless_auto_is_among_them(home: Path, make: Make) -> None:
-    for place in ("work/.venv", "envs/a", "envs/b", "one"):
+    for place in ("project/.venv", "envs/a", "envs/b", "one"):
         make(place)
     (home / "empty").mkdir()
     assert set(search(home, "~/envs", "~/one")) == {"envs/a", "envs/b", "one"}
-    assert set(search(home, "auto", "~/one")) == {"work/.venv", "one"}
+    assert set(search(home, "auto", "~/one")) == {"project/.venv", "one"}
     assert search(home, "~/empty")["empty"].problem == "there is no environment"
     assert search(home, "~/gone")["gone"].problem == "there is no such folder"
     assert list(find_environments([], str(home), {})) == []
 
 
 def test_each_kind_without_ipykernel_is_told_the_command_that_installs_it(home: Path, make: Make) -> None:
-    (home / "work" / "p").mkdir(parents=True)
-    (home / "work" / "p" / "pixi.toml").write_text("")
-    venv = make("work/v", kernel=False)
+    (home / "project" / "p").mkdir(parents=True)
+    (home / "project" / "p" / "pixi.toml").write_text("")
+    venv = make("project/v", kernel=False)
     (venv / "lib" / "python3.12" / "site-packages" / "pip").mkdir()
     for place, kind in {
-        "work/u": "uv", "work/no-pip": "venv", "miniforge3/envs/my env": "conda", "work/c": "conda",
-        "work/p/.pixi/envs/default": "conda", "work/p/.pixi/envs/gpu": "conda",
+        "project/u": "uv", "project/no-pip": "venv", "miniforge3/envs/my env": "conda", "project/c": "conda",
+        "project/p/.pixi/envs/default": "conda", "project/p/.pixi/envs/gpu": "conda",
     }.items():  # fmt: skip
         make(place, kind, kernel=False)
     found = search(home)
     assert {each.problem for each in found.values()} == {"it has no ipykernel"}
     assert {place: each.fix.replace(str(home), "~") for place, each in found.items()} == {
-        "work/v": "~/work/v/bin/python -m pip install ipykernel",
-        "work/u": "uv pip install --python ~/work/u/bin/python ipykernel",
-        "work/no-pip": "uv pip install --python ~/work/no-pip/bin/python ipykernel",
+        "project/v": "~/project/v/bin/python -m pip install ipykernel",
+        "project/u": "uv pip install --python ~/project/u/bin/python ipykernel",
+        "project/no-pip": "uv pip install --python ~/project/no-pip/bin/python ipykernel",
         "miniforge3/envs/my env": "conda install -n 'my env' ipykernel",
-        "work/c": "conda install -p ~/work/c ipykernel",
-        "work/p/.pixi/envs/default": "pixi add --manifest-path ~/work/p/pixi.toml ipykernel",
-        "work/p/.pixi/envs/gpu": "pixi add --manifest-path ~/work/p/pixi.toml --feature gpu ipykernel",
+        "project/c": "conda install -p ~/project/c ipykernel",
+        "project/p/.pixi/envs/default": "pixi add --manifest-path ~/project/p/pixi.toml ipykernel",
+        "project/p/.pixi/envs/gpu": "pixi add --manifest-path ~/project/p/pixi.toml --feature gpu ipykernel",
     }
 
 
 def test_an_environment_whose_python_is_gone_is_reported(home: Path, make: Make) -> None:
-    make("work/v", python=str(home / "removed" / "python3.12"))
-    assert search(home)["work/v"].problem == f"its Python is gone: {home}/removed/python3.12"
+    make("project/v", python=str(home / "removed" / "python3.12"))
+    assert search(home)["project/v"].problem == f"its Python is gone: {home}/removed/python3.12"
 
 
 def test_ipykernel_is_found_where_python_would_find_it(home: Path, make: Make) -> None:
-    linked = make("work/linked", kernel=False)
+    linked = make("project/linked", kernel=False)
     (home / "shared").mkdir()
     (home / "shared" / "ipykernel_launcher.py").write_text("")
     (linked / "lib" / "python3.12" / "site-packages" / "x.pth").write_text(f"import os\n{home}/shared\n")
-    make("work/system", kernel=False, config=f"include-system-site-packages = true\nhome = {home}/base/bin\n")
+    make("project/system", kernel=False, config=f"include-system-site-packages = true\nhome = {home}/base/bin\n")
     make("miniforge3/envs/c", "conda", kernel=False)
-    make("work/closed", kernel=False)
+    make("project/closed", kernel=False)
     user = home / ".local" / "lib" / "python3.12" / "site-packages"
     user.mkdir(parents=True)
     (user / "ipykernel_launcher.py").write_text("")
     usable = {place for place, each in search(home).items() if not each.problem}
-    assert usable == {"work/linked", "work/system", "miniforge3/envs/c"}
+    assert usable == {"project/linked", "project/system", "miniforge3/envs/c"}
 
 
 def test_names_are_unique_and_such_as_jupyter_accepts(home: Path, make: Make) -> None:
     places = [
-        "work/a/.venv",
-        "work/b/a",
-        "work/x y;$(z)",
-        "work/Ünï",
-        "work/python3",
-        "work/数",
-        "work/taken",
-        "work/...",
+        "project/a/.venv",
+        "project/b/a",
+        "project/x y;$(z)",
+        "project/Ünï",
+        "project/python3",
+        "project/数",
+        "project/taken",
+        "project/...",
     ]
     made = [KernelEnvironment(str(make(place)), "venv") for place in places]
     named = environment_kernels.name_kernels(made, taken=["Taken"])
@@ -166,12 +166,12 @@ def test_names_are_unique_and_such_as_jupyter_accepts(home: Path, make: Make) ->
     assert all(set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") and name[0] != "." for name in named)
     assert named == environment_kernels.name_kernels(list(reversed(made)), taken=["taken"])
     shown = {environment_kernels.display_name(each, named) for each in made}
-    assert {"Python (x y;$(z))", f"Python (a, {home}/work/b/a)"} <= shown
+    assert {"Python (x y;$(z))", f"Python (a, {home}/project/b/a)"} <= shown
 
 
 def test_a_path_that_is_not_text_has_no_kernel(home: Path, make: Make) -> None:
     for name in ("new\nline", os.fsdecode(b"\xff\xfe")):
-        make(f"work/{name}")
+        make(f"project/{name}")
     assert {each.problem for each in search(home).values()} == {"its path has characters that are not text"}
 
 
@@ -197,9 +197,9 @@ def test_the_search_is_bounded(home: Path, make: Make) -> None:
     for number in range(environments.MAX_ENVIRONMENTS + 3):
         make(f".virtualenvs/e{number:03}")
     for number in range(environment_places.MAX_ENTRIES + 50):
-        (home / "work" / f"folder{number}").mkdir(parents=True)
-    assert len(environment_places.subfolders(str(home / "work"))) <= environment_places.MAX_ENTRIES
-    whole = EnvironmentSearch(["auto"], str(home / "work"))
+        (home / "project" / f"folder{number}").mkdir(parents=True)
+    assert len(environment_places.subfolders(str(home / "project"))) <= environment_places.MAX_ENTRIES
+    whole = EnvironmentSearch(["auto"], str(home / "project"))
     whole.begin({})
     found = whole.result()
     assert len(found.environments) == environments.MAX_ENVIRONMENTS
@@ -212,7 +212,7 @@ def test_a_disk_that_does_not_respond_takes_the_search_s_time_only(home: Path, m
     os.mkfifo(make(".virtualenvs/stuck") / "waits")
     (home / ".virtualenvs" / "stuck" / "pyvenv.cfg").unlink()
     (home / ".virtualenvs" / "stuck" / "waits").rename(home / ".virtualenvs" / "stuck" / "pyvenv.cfg")
-    slow = EnvironmentSearch(["auto"], str(home / "work"), limit_s=0.5)
+    slow = EnvironmentSearch(["auto"], str(home / "project"), limit_s=0.5)
     begun = time.monotonic()
     slow.begin({})
     found = slow.result()
