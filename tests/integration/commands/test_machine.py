@@ -6,45 +6,23 @@ import hashlib
 import os
 import signal
 import socket
-import tempfile
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from remote_runtime import profiles
-from remote_runtime.commands.context import CommandContext, View
+from remote_runtime.commands.context import CommandContext
 from remote_runtime.commands.machine import Machine, open_machine
 from remote_runtime.core.callbacks import CommandResult
 from remote_runtime.core.deadline import Deadline
 from remote_runtime.core.errors import DeadlinePassed, HealthError, Interrupted, LocalError
 from remote_runtime.core.profile import Profile
-from remote_runtime.state import ipc, store
+from remote_runtime.state import ipc
 from tests.support.environment.world import World
-from tests.support.faults.faults import know
 from tests.support.servers.echo_servers import Target, echo
-from tests.support.servers.sshd import Sshd, make_key, running_sshd
+from tests.support.servers.sshd import Sshd
 
 SIZE = 8 << 20
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as server:
-        yield server
-
-
-@pytest.fixture
-def context(world: World, sshd: Sshd) -> CommandContext:
-    """With the profile `box` for an SSH host."""
-    key = world.home / "key"
-    make_key(key)
-    sshd.authorize(key.with_suffix(".pub").read_text())
-    know(world, sshd)
-    target = f"target: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}"
-    world.profile("box", f"version: 1\n{target}\nssh: {{user: {sshd.user}, identity_file: {key}}}\n")
-    return CommandContext(store.open_state_dir(world.environ), world.environ, View())
 
 
 def run(

@@ -4,33 +4,10 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.support.environment.world import COMMAND, World
-from tests.support.faults.faults import know
-from tests.support.servers.sshd import Sshd, make_key, running_sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as server:
-        yield server
-
-
-@pytest.fixture
-def key(world: World, sshd: Sshd) -> Path:
-    """Of a world with the profile `box` for an SSH host."""
-    key = world.home / "key"
-    make_key(key)
-    sshd.authorize(key.with_suffix(".pub").read_text())
-    know(world, sshd)
-    target = f"target: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}"
-    world.profile("box", f"version: 1\n{target}\nssh: {{user: {sshd.user}, identity_file: {key}}}\n")
-    return key
+from tests.support.servers.sshd import Sshd
 
 
 def ssh(world: World, key: Path, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

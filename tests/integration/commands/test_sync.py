@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,29 +19,9 @@ from remote_runtime.commands.sync_watch import watch
 from remote_runtime.core.deadline import Deadline, wait_until
 from remote_runtime.core.errors import Interrupted, UsageError
 from remote_runtime.files.sync_plan import CHANGED
-from remote_runtime.state import store
 from tests.support.environment.world import World
-from tests.support.faults.faults import know
 from tests.support.machines.synced_folders import contents
-from tests.support.servers.sshd import Sshd, make_key, running_sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    with tempfile.TemporaryDirectory(prefix="rr-box-") as directory, running_sshd(Path(directory)) as server:
-        yield server
-
-
-@pytest.fixture
-def context(world: World, sshd: Sshd) -> CommandContext:
-    """With the profile `box` for an SSH host."""
-    key = world.home / "key"
-    make_key(key)
-    sshd.authorize(key.with_suffix(".pub").read_text())
-    know(world, sshd)
-    target = f"target: {{kind: ssh, host: 127.0.0.1, port: {sshd.port}}}"
-    world.profile("box", f"version: 1\n{target}\nssh: {{user: {sshd.user}, identity_file: {key}}}\n")
-    return CommandContext(store.open_state_dir(world.environ), world.environ, View())
+from tests.support.servers.sshd import Sshd
 
 
 @pytest.fixture
